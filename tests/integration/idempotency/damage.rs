@@ -14,15 +14,21 @@ use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, started,
 };
 
+/// The time to live of a damaged value, in milliseconds: less than the retention.
+const LIFETIME_MS: &str = "80000000";
 /// The bytes of `finished_at` in the header of a record in Redis.
-const FINISHED_AT: Range<usize> = 121..134;
+const FINISHED_AT: Range<usize> = 135..148;
 /// A `finished_at` in 1970, so the retention of the record is over.
 const LONG_AGO: &str = "0000000000001";
 
 /// Redis commands, each of which writes a damaged value under this key. Each damage is different.
 async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
     let stored: String = redis.query(&["GET", key]).await;
-    let set = |value: &str| vec!["SET".to_owned(), key.to_owned(), value.to_owned()];
+    let set = |value: &str| {
+        ["SET", key, value, "PX", LIFETIME_MS]
+            .map(str::to_owned)
+            .to_vec()
+    };
     let mut cut_and_over = stored[..stored.len() - 1].to_owned();
     cut_and_over.replace_range(FINISHED_AT, LONG_AGO);
     let hash = vec![
@@ -35,7 +41,7 @@ async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
         set(""),
         set("hello"),
         set("{\"status\":\"COMPLETED\"}"),
-        set(&stored.replacen("tb1", "tb2", 1)),
+        set(&format!("tb9{}", &stored[3..])),
         set(&stored[..stored.len() - 1]),
         set(&format!("{stored}x")),
         set(&cut_and_over),
@@ -57,25 +63,36 @@ async fn damage(redis: &RedisServer, command: &[String]) {
 async fn a_damaged_record_never_lets_redis_run_the_key_again() {
     let stage = Stage::redis().await;
     let redis = stage.redis.as_ref().expect("redis");
-    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
-    provider.pay(&engine, &payment, charged()).await;
-    let key = payment.key.as_str();
+    let (engine, provider) = (stage.engine(), Provider::default());
+    let by_plain_commands = a_payment();
+    provider.pay(&engine, &by_plain_commands, charged()).await;
+    let by_scripts = a_payment();
+    let mut lease = started(&engine, &by_scripts).await;
+    lease.checkpoint("a note").await;
+    lease.complete(charged()).await;
 
-    for command in damages(redis, key).await {
-        damage(redis, &command).await;
-        let outcome = claim(&engine, &payment).await;
-        assert!(
-            matches!(
-                outcome,
-                ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
-            ),
-            "{command:?}: {outcome:?}"
-        );
-        let left: i64 = redis.query(&["PTTL", key]).await;
-        assert_eq!(left, -1, "{command:?}: a foreign value was overwritten");
+    for payment in [by_plain_commands, by_scripts] {
+        let key = payment.key.as_str();
+        for command in damages(redis, key).await {
+            damage(redis, &command).await;
+            let outcome = claim(&engine, &payment).await;
+            assert!(
+                matches!(
+                    outcome,
+                    ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+                ),
+                "{command:?}: {outcome:?}"
+            );
+            let left: i64 = redis.query(&["PTTL", key]).await;
+            let lifetime: i64 = LIFETIME_MS.parse().expect("a number");
+            assert!(
+                left <= lifetime,
+                "{command:?}: a foreign value was overwritten"
+            );
+        }
     }
     assert_eq!(provider.charges(), 1);
-    assert_eq!(engine.counts().unknown, 10);
+    assert_eq!(engine.counts().unknown, 20);
 }
 
 /// The Lua script reads only the header of a record to decide on a claim or a write. It checks the
@@ -142,11 +159,13 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     let (engine, payment) = (stage.engine(), a_payment());
     let key = payment.key.as_str();
     let mut lease = started(&engine, &payment).await;
+    // After a checkpoint, the record has its times, so it is readable without an expiry.
+    lease.checkpoint("").await;
     let sound: String = redis.query(&["GET", key]).await;
     let fields: Vec<&str> = sound.split(' ').collect();
-    // The indices of the fields that consist of digits: owner, counters, times, fingerprint and
-    // length. Index 10, `took_over`, is left out.
-    let of_digits = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
+    // The indices of the fields that consist of digits: retention, owner, counters, times,
+    // fingerprint and length. Index 11, `took_over`, is left out.
+    let of_digits = [1, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13];
 
     for pair in of_digits.windows(2) {
         let mut shifted: Vec<String> = fields.iter().map(|&field| field.into()).collect();
@@ -209,6 +228,8 @@ async fn an_unfinished_record_never_expires_before_its_lease() {
     let (engine, payment) = (stage.engine(), a_payment());
     let key = payment.key.as_str();
     let mut lease = started(&engine, &payment).await;
+    // After a checkpoint, the record has its times, so it is readable without an expiry.
+    lease.checkpoint("").await;
     let mut record: String = redis.query(&["GET", key]).await;
     record.replace_range(FINISHED_AT, LONG_AGO);
     redis.command(&["SET", key, &record]).await;
@@ -221,6 +242,33 @@ async fn an_unfinished_record_never_expires_before_its_lease() {
     let left: i64 = redis.query(&["PTTL", key]).await;
     let retention_ms = 86_400_000;
     assert!(left > retention_ms, "{left}");
+}
+
+/// The expiry of a key shows the time of its claim, until a script writes the time into the record.
+#[tokio::test]
+async fn a_claim_without_expiry_blocks_the_key_until_its_owner_completes() {
+    let stage = Stage::redis().await;
+    let redis = stage.redis.as_ref().expect("redis");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+    redis.command(&["PERSIST", payment.key.as_str()]).await;
+
+    let outcome = claim(&engine, &payment).await;
+    let completed = lease.complete(charged()).await;
+    let replayed = claim(&engine, &payment).await;
+
+    assert!(
+        matches!(
+            outcome,
+            ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+        ),
+        "{outcome:?}"
+    );
+    assert_eq!(completed, WriteResult::Stored(charged()));
+    assert!(
+        matches!(replayed, ClaimOutcome::Blocked(Blocked::Replay(_))),
+        "{replayed:?}"
+    );
 }
 
 #[tokio::test]

@@ -244,6 +244,8 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
         let entry = world.engine().entry(&payment.key, patience()).await;
         entry.expect("read").expect("there").revision().rev()
     };
+    // From now on, the server knows the script, so that each write is one message.
+    assert_eq!(rev().await, 1);
     for expected in [3, 5] {
         proxy.delay(Duration::from_millis(400));
         let renewing = tokio::time::timeout(Duration::from_millis(100), async {

@@ -210,11 +210,17 @@ async fn a_result_that_mongodb_did_not_acknowledge_is_not_replayed() {
     let completion = lease.complete(charged()).await;
 
     assert_eq!(completion, WriteResult::NotDurable);
-    let stored: String = world
+    // The hint may have expired with its lease.
+    let stored: Option<String> = world
         .redis
         .query(&["GET", world.payment.key.as_str()])
         .await;
-    assert!(stored.starts_with("tb1 in_progress"), "{stored}");
+    assert!(
+        stored
+            .as_ref()
+            .is_none_or(|stored| stored.contains(" in_progress ")),
+        "{stored:?}"
+    );
     world.mongo_proxy.heal();
     let elsewhere = world.engine();
     eventually(Duration::from_secs(10), async || {
@@ -382,7 +388,7 @@ async fn a_blocked_claim_copies_the_result_of_mongodb_to_redis() {
 
     assert!(matches!(again, ClaimOutcome::Blocked(Blocked::Replay(_))));
     let stored: String = world.redis.query(&["GET", key]).await;
-    assert!(stored.starts_with("tb1 completed"), "{stored}");
+    assert!(stored.contains(" completed "), "{stored}");
     let left: i64 = world.redis.query(&["PTTL", key]).await;
     assert!((86_000_000..=86_400_000).contains(&left), "{left}");
 }

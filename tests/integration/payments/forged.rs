@@ -65,8 +65,10 @@ impl World {
         Record::parse(&self.text(key).await)
     }
 
+    /// Writes a value, with the expiry of a record.
     async fn write(&self, key: &str, text: &str) {
-        self.redis.command(&["SET", &name(key), text]).await;
+        let set = ["SET", &name(key), text, "PX", "86400000"];
+        self.redis.command(&set).await;
     }
 
     /// Deletes all data of MongoDB, so that only Redis can answer.

@@ -181,12 +181,12 @@ impl Stores {
         }
         #[cfg(feature = "redis")]
         if let Some(redis) = self.redis {
-            let redis = RedisStore::new(redis, config.retention);
             #[cfg(feature = "memory")]
             if self.memory {
+                let redis = RedisStore::with_first_times(redis, config.retention);
                 return Box::new(RedisBehindMemory::new(MemoryStore::new(config), redis));
             }
-            return Box::new(redis);
+            return Box::new(RedisStore::new(redis, config.retention));
         }
         #[cfg(feature = "memory")]
         if self.memory {

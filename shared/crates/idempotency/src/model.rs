@@ -7,8 +7,9 @@
 //! over all of this would not finish, so each configuration of [`Protocol`] covers one part.
 //!
 //! The modelled stores call the functions that production uses: `decision` for records, `store/hints/rules.rs` for the
-//! Redis cache in front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are
-//! modelled by hand. Clocks that go back, and claims in flight for a whole retention, are not modelled.
+//! Redis cache in front of MongoDB. The commands of that cache (`store/hints/simulated.rs`), the network, the clients'
+//! steps, MongoDB's filters and replication, and time are modelled by hand. Clocks that go back, and claims in flight for
+//! a whole retention, are not modelled.
 //!
 //! Executions and responses are counted per *generation* of a key: the first claim of a key starts a generation, and so
 //! does the first claim after the retention of a finished record. Within a generation, an operation runs at most once

@@ -54,6 +54,8 @@ mod page;
 pub(crate) mod redis_behind_memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis_store;
+#[cfg(feature = "redis")]
+mod redis_text;
 pub(crate) mod reject;
 #[cfg(feature = "redis")]
 mod script_reply;

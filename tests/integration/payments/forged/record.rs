@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 /// The length of a record's header. The constants below are the positions of fields in it.
-pub(super) const HEADER: usize = 211;
-const STATE: Range<usize> = 4..15;
-const LEASED_AT: Range<usize> = 71..84;
-const LEASE: Range<usize> = 85..92;
-pub(super) const FINISHED_AT: Range<usize> = 121..134;
-pub(super) const FINGERPRINT: Range<usize> = 137..201;
+pub(super) const HEADER: usize = 225;
+const STATE: Range<usize> = 18..29;
+const LEASED_AT: Range<usize> = 85..98;
+const LEASE: Range<usize> = 99..106;
+pub(super) const FINISHED_AT: Range<usize> = 135..148;
+pub(super) const FINGERPRINT: Range<usize> = 151..215;
 
 /// A completed record in Redis.
 #[derive(Clone)]

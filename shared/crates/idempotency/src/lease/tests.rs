@@ -1,5 +1,4 @@
 use super::*;
-use crate::store_time::StoreTime;
 use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope};
 
 /// A lease of an attempt that took over. The lease ends after `lasts`; the provider recognises the derived
@@ -21,7 +20,7 @@ fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
         repeated: false,
         took_over: true,
         checkpoint: Bytes::new(),
-        first_at: StoreTime::from_ms(0),
+        first_at: None,
         lease_left: lasts,
         recognised_for,
     };

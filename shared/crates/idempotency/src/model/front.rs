@@ -1,4 +1,4 @@
-//! Redis as a cache in front of MongoDB: the rules of `hints.lua`, with Redis's own clock.
+//! Redis as a cache in front of MongoDB: the calls of `store/hints.rs`, with Redis's own clock.
 
 use super::answer::Answer;
 use super::bug::Bug;
@@ -6,8 +6,7 @@ use super::identity::claim;
 use super::message::{Message, Reply};
 use super::protocol::Protocol;
 use super::world::{Violation, World};
-use crate::record::Record;
-use crate::store::hints::rules::{self, Held, Operation, Value, Verdict};
+use crate::store::hints::simulated::{self, Held, Operation, Verdict, record_in};
 use crate::store_time::StoreTime;
 
 impl World {
@@ -27,7 +26,7 @@ impl World {
                 if protocol.bug == Some(Bug::OlderResultReplaces) {
                     let mut nothing = None;
                     let (retention, now) = (protocol.hint_retention(), self.redis_time(protocol));
-                    rules::apply(&mut nothing, Operation::Store(record), retention, now);
+                    simulated::apply(&mut nothing, Operation::Store(record), retention, now);
                     self.put_hints(protocol, nothing.or(self.hints.clone()));
                 }
                 self.on_hints(protocol, Operation::Store(record));
@@ -46,7 +45,7 @@ impl World {
             && self
                 .hints
                 .as_ref()
-                .and_then(record_of)
+                .and_then(record_in)
                 .is_some_and(|record| record.fingerprint != claim.fingerprint)
         {
             self.check_mismatch(protocol, id);
@@ -58,7 +57,7 @@ impl World {
                 Reply::Mismatch
             }
             Verdict::InProgress { .. } => Reply::InProgress,
-            Verdict::Replay(Some(record)) => {
+            Verdict::Replay(record) => {
                 let is_over =
                     Answer::of(&record).is_none_or(|answer| answer.generation <= self.ended);
                 if is_over && !protocol.redis_is_far_behind() {
@@ -85,7 +84,7 @@ impl World {
     fn on_hints(&mut self, protocol: &Protocol, operation: Operation<'_>) -> Verdict {
         let (retention, now) = (protocol.hint_retention(), self.redis_time(protocol));
         let mut hints = self.hints.clone();
-        let verdict = rules::apply(&mut hints, operation, retention, now);
+        let verdict = simulated::apply(&mut hints, operation, retention, now);
         self.put_hints(protocol, hints);
         verdict
     }
@@ -96,8 +95,8 @@ impl World {
         }
         let now = self.redis_time(protocol);
         let finished_at = |held: &Option<Held>| {
-            let held = held.as_ref().filter(|held| held.expires >= now);
-            let record = held.and_then(record_of)?;
+            let held = held.as_ref().filter(|held| held.expires > now);
+            let record = held.and_then(record_in)?;
             record.is_completed().then(|| record.finished_at())?
         };
         match (finished_at(&self.hints), finished_at(&hints)) {
@@ -115,13 +114,6 @@ impl World {
     }
 
     pub(super) fn hinted_result(&self) -> Option<Answer> {
-        Answer::of(record_of(self.hints.as_ref()?)?)
-    }
-}
-
-fn record_of(held: &Held) -> Option<&Record> {
-    match &held.value {
-        Value::Whole(record) | Value::Truncated(record) => Some(record),
-        Value::Unreadable => None,
+        Answer::of(record_in(self.hints.as_ref()?)?)
     }
 }

@@ -10,7 +10,7 @@ use super::protocol::{Beginning, Protocol};
 use super::seen::Reconciler;
 use super::stored::Stored;
 use crate::record::{Record, State};
-use crate::store::hints::rules::Held;
+use crate::store::hints::simulated::Held;
 use crate::store_time::StoreTime;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -24,10 +24,9 @@ use super::{Record, State};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
-/// Length of a header, including its line feed.
-pub(crate) const HEADER_BYTES: usize = 211;
-
 const VERSION: &str = "tb1";
+/// Length of a header without the version, including its line feed.
+const FIELDS_BYTES: usize = 208;
 const STATE_WIDTH: usize = 11;
 /// Width of an attempt or a revision.
 pub(crate) const COUNT_WIDTH: usize = 10;
@@ -59,10 +58,14 @@ pub struct Unreadable;
 impl Record {
     /// The record as text, in the form that stores may keep.
     pub fn to_text(&self) -> Vec<u8> {
+        self.to_text_after(VERSION)
+    }
+
+    /// The record as text whose header begins with `prefix`.
+    pub(crate) fn to_text_after(&self, prefix: &str) -> Vec<u8> {
         let body = self.body();
-        let mut text = self.header(body.len()).into_bytes();
-        text.extend_from_slice(&body);
-        text
+        let fields = self.fields(body.len());
+        [prefix.as_bytes(), fields.as_bytes(), &body].concat()
     }
 
     /// The part after the header: the response of a completed record, otherwise the checkpoint.
@@ -73,9 +76,9 @@ impl Record {
         }
     }
 
-    fn header(&self, body_length: usize) -> String {
+    fn fields(&self, body_length: usize) -> String {
         format!(
-            "{VERSION} {:<STATE_WIDTH$} {} {} {} {} {} {} {} {} {} {} {:08}\n",
+            " {:<STATE_WIDTH$} {} {} {} {} {} {} {} {} {} {} {:08}\n",
             self.state.name(),
             self.owner,
             field(self.attempt, COUNT_WIDTH),
@@ -97,12 +100,16 @@ impl Record {
     ///
     /// [`Unreadable`] for any text that [`to_text`](Self::to_text) does not write.
     pub fn from_text(text: &Bytes) -> Result<Self, Unreadable> {
-        Self::parse(text).ok_or(Unreadable)
+        if !text.starts_with(VERSION.as_bytes()) {
+            return Err(Unreadable);
+        }
+        Self::from_fields(&text.slice(VERSION.len()..)).ok_or(Unreadable)
     }
 
-    fn parse(text: &Bytes) -> Option<Self> {
-        let header = str::from_utf8(text.get(..HEADER_BYTES)?).ok()?;
-        let mut fields = header.strip_suffix('\n')?.strip_prefix(VERSION)?;
+    /// Parses what follows the prefix of a header.
+    pub(crate) fn from_fields(text: &Bytes) -> Option<Self> {
+        let header = str::from_utf8(text.get(..FIELDS_BYTES)?).ok()?;
+        let mut fields = header.strip_suffix('\n')?;
         let mut next = [""; FIELDS - 1];
         for (field, width) in next.iter_mut().zip(WIDTHS) {
             fields = fields.strip_prefix(' ')?;
@@ -125,7 +132,7 @@ impl Record {
             fingerprint,
             length,
         ] = next;
-        let body = text.slice(HEADER_BYTES..);
+        let body = text.slice(FIELDS_BYTES..);
         if u64::try_from(body.len()) != Ok(number(length)?) {
             return None;
         }

@@ -68,8 +68,9 @@ pub struct Grant {
     pub took_over: bool,
     /// The last checkpoint of the earlier attempts; empty: none.
     pub checkpoint: Bytes,
-    /// Time of the first claim. It distinguishes this record from a later record under the same key.
-    pub first_at: StoreTime,
+    /// Time of the first claim. It distinguishes this record from a later record under the same key. `None`: the store did
+    /// not return it.
+    pub first_at: Option<StoreTime>,
     /// Time until the lease ends. A repeated claim has less than it asked for.
     pub lease_left: Duration,
     /// How long the provider recognises the derived key from now; `None`: no limit applies. Only a takeover has a
@@ -115,7 +116,7 @@ impl Grant {
             repeated: repeated == Repeated::Yes,
             took_over: record.took_over,
             checkpoint: record.checkpoint.clone(),
-            first_at: record.first_at,
+            first_at: Some(record.first_at),
             lease_left: record.lease_end().since(now),
             recognised_for,
         }

@@ -1,44 +1,51 @@
 //! Redis as a cache in front of MongoDB: claims, which are hints, and results that MongoDB has acknowledged.
 //!
-//! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is
-//! unavailable, or its data is missing or stale, the caller asks MongoDB. There is no other consequence.
+//! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is away, empty
+//! or stale, the caller asks MongoDB, at no other cost.
+//!
+//! A claim is a plain `SET` with `NX`, and its result a `SET` with `IFEQ` that replaces the claim. Only a result that
+//! meets another value, and the removal of a claim, are a script.
+
+mod rules;
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use foundation::Deadline;
 use redis::Value;
-use redis_client::{RedisClient, Repeat, Script};
+use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, SetIfAbsent, Stored};
 
-use super::script_reply::{Reply, UNEXPECTED, unavailable};
-use super::{Blocked, StoreError};
+use self::rules::Answer;
+use super::script_reply::unavailable;
+use super::{Blocked, StoreError, redis_text};
 use crate::decision::ClaimRequest;
-use crate::record::{LEASE_WIDTH, Record, field};
+use crate::record::Record;
 use crate::store_time::{StoreTime, whole_ms};
-use crate::{OwnerId, RecordKey, ResponseKeys, decision};
+use crate::{OwnerId, RecordKey, ResponseKeys};
 
 /// Redis as a cache in front of MongoDB.
 pub(super) struct Hints {
     client: RedisClient,
     /// How long Redis replays a result: the retention, less the difference that the two servers' clocks may have.
     retention: Duration,
-    /// The script; tests replace its clock.
-    script: &'static LazyLock<Script>,
     /// The keys that must have signed a result; `None`: any result is accepted.
     response_keys: Option<ResponseKeys>,
 }
 
 /// The answer of Redis to a claim.
+#[derive(Debug)]
 pub(super) enum Hint {
     /// The claim is blocked.
     Blocked(Blocked),
     /// Redis cannot answer the claim: ask MongoDB.
     Ask,
+    /// The same, and Redis has the hint of this claim.
+    Stored,
 }
 
 /// The largest difference between the clocks of Redis and MongoDB that is allowed for. So near the end of a result's
 /// retention, only MongoDB replays it.
-const CLOCK_MARGIN: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(60);
 /// The share of the remaining time that a hint may take.
 const SHARE_OF_TIME: f64 = 0.25;
 
@@ -55,7 +62,6 @@ impl Hints {
             client,
             // A short retention is reduced by half at most: otherwise Redis would never replay a result.
             retention: retention.saturating_sub(CLOCK_MARGIN.min(retention / 2)),
-            script: &HINTS,
             response_keys,
         }
     }
@@ -67,8 +73,22 @@ impl Hints {
         claim: &ClaimRequest,
         deadline: Deadline,
     ) -> Result<Hint, StoreError> {
-        let reply = self.ask("claim", key, claim, deadline).await?;
-        self.hint(&reply, key, claim, deadline).await
+        let client = self.client.within(share_of(deadline));
+        let hint = rules::hint_text(claim);
+        match client.set_if_absent(key.as_str(), &hint, claim.lease).await {
+            Ok(SetIfAbsent::Set) => Ok(Hint::Stored),
+            // The reply to an earlier copy of this claim was lost.
+            Ok(SetIfAbsent::Present(stored)) if stored.value == hint => Ok(Hint::Stored),
+            Ok(SetIfAbsent::Present(stored)) => Ok(self.hint(stored, key, claim, deadline).await),
+            // A value of another type is no hint and no result.
+            Err(Error::Refused(Reason::Rejected)) => Ok(Hint::Ask),
+            // A server without memory still answers reads.
+            Err(error @ Error::Refused(_)) => match self.look(key, claim, deadline).await {
+                Ok(Hint::Blocked(blocked)) => Ok(Hint::Blocked(blocked)),
+                Ok(Hint::Ask | Hint::Stored) | Err(_) => Err(unavailable(error)),
+            },
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Returns whether Redis can answer a claim, without storing one.
@@ -78,22 +98,46 @@ impl Hints {
         claim: &ClaimRequest,
         deadline: Deadline,
     ) -> Result<Hint, StoreError> {
-        let reply = self.ask("look", key, claim, deadline).await?;
-        self.hint(&reply, key, claim, deadline).await
+        let client = self.client.within(share_of(deadline));
+        match client.get_with_ttl(key.as_str()).await {
+            Ok(Some(stored)) => Ok(self.hint(stored, key, claim, deadline).await),
+            // A value of another type is no hint and no result.
+            Ok(None) | Err(Error::Refused(Reason::Rejected)) => Ok(Hint::Ask),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
-    /// Stores a result that MongoDB has acknowledged.
+    /// Stores a result that MongoDB has acknowledged. `replaces`: the claim whose hint the result most likely replaces.
     pub(super) async fn store(
         &self,
         key: &RecordKey,
         record: &Record,
+        replaces: Option<&ClaimRequest>,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
+        let client = self.client.within(deadline);
         let finished_at = record.finished_at().map_or(0, StoreTime::as_ms);
-        let (finished_at, result) = (finished_at.to_string(), record.to_text());
-        let arguments: [(&str, &[u8]); 2] =
-            [("finished_at", finished_at.as_bytes()), ("result", &result)];
-        self.run("store", key, &arguments, deadline).await.map(drop)
+        let end = finished_at.saturating_add(whole_ms(self.retention));
+        let result = redis_text::write(record, self.retention);
+        if let Some(claim) = replaces {
+            let hint = rules::hint_text(claim);
+            let expiry = Expiry::AtMs(end);
+            match client
+                .set_if_equal(key.as_str(), &hint, &result, expiry)
+                .await
+            {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(Error::Refused(_)) => {}
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+        let (finished_at, end) = (finished_at.to_string(), end.to_string());
+        let arguments = [
+            ("finished_at", finished_at.as_bytes()),
+            ("end", end.as_bytes()),
+            ("result", &result),
+        ];
+        self.run("store", key, &arguments, deadline).await
     }
 
     /// Removes the claim of `owner`, if it is stored.
@@ -105,30 +149,7 @@ impl Hints {
     ) -> Result<(), StoreError> {
         let owner = owner.to_string();
         let arguments = [("owner", owner.as_bytes())];
-        self.run("remove", key, &arguments, deadline)
-            .await
-            .map(drop)
-    }
-
-    async fn ask(
-        &self,
-        operation: &'static str,
-        key: &RecordKey,
-        claim: &ClaimRequest,
-        deadline: Deadline,
-    ) -> Result<Reply, StoreError> {
-        let (owner, fingerprint) = (claim.owner.to_string(), claim.fingerprint.to_string());
-        let lease = field(whole_ms(claim.lease), LEASE_WIDTH);
-        let arguments = [
-            ("owner", owner.as_bytes()),
-            ("fingerprint", fingerprint.as_bytes()),
-            ("lease", lease.as_bytes()),
-        ];
-        let in_time = match deadline.remaining() {
-            Some(left) => deadline.within(left.mul_f64(SHARE_OF_TIME)),
-            None => deadline,
-        };
-        self.run(operation, key, &arguments, in_time).await
+        self.run("remove", key, &arguments, deadline).await
     }
 
     async fn run(
@@ -137,62 +158,64 @@ impl Hints {
         key: &RecordKey,
         arguments: &[(&str, &[u8])],
         deadline: Deadline,
-    ) -> Result<Reply, StoreError> {
-        let retention = whole_ms(self.retention).to_string();
-        let mut named = vec![
-            ("operation", operation.as_bytes()),
-            ("retention", retention.as_bytes()),
-        ];
+    ) -> Result<(), StoreError> {
+        let mut named = vec![("operation", operation.as_bytes())];
         named.extend_from_slice(arguments);
         let client = self.client.within(deadline);
-        let reply: Value = client
-            .run_script(self.script, &[key.as_str()], &named)
-            .await
-            .map_err(unavailable)?;
-        Reply::parse(reply).ok_or(UNEXPECTED)
+        let ran: Result<Value, _> = client.run_script(&HINTS, &[key.as_str()], &named).await;
+        ran.map(drop).map_err(unavailable)
     }
 
     async fn hint(
         &self,
-        reply: &Reply,
+        stored: Stored,
         key: &RecordKey,
         claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Hint, StoreError> {
-        Ok(match reply.verdict.as_str() {
-            "mismatch" | "replay" if !self.is_authentic(reply, key, deadline).await => Hint::Ask,
-            "mismatch" => Hint::Blocked(Blocked::Mismatch),
-            "in_progress" => Hint::Blocked(Blocked::InProgress {
-                retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
-            }),
-            "replay" => {
-                let record = reply.record();
-                let blocked =
-                    record.and_then(|record| decision::blocked(Some(&record), claim, reply.now));
-                blocked.map_or(Hint::Ask, Hint::Blocked)
+    ) -> Hint {
+        match rules::answer(&stored.value.into(), stored.ttl, claim, self.retention) {
+            Some(Answer::InProgress { retry_after }) => {
+                Hint::Blocked(Blocked::InProgress { retry_after })
             }
-            "ask" => Hint::Ask,
-            _ => return Err(UNEXPECTED),
-        })
+            Some(Answer::Result(record)) if self.is_authentic(&record, key, deadline).await => {
+                Hint::Blocked(
+                    match (
+                        record.fingerprint == claim.fingerprint,
+                        record.into_response(),
+                    ) {
+                        (true, Some(response)) => Blocked::Replay(response),
+                        _ => Blocked::Mismatch,
+                    },
+                )
+            }
+            Some(Answer::Result(_)) | None => Hint::Ask,
+        }
     }
 
-    /// Whether the result in a reply was signed by this program, if that is required.
-    async fn is_authentic(&self, reply: &Reply, key: &RecordKey, deadline: Deadline) -> bool {
+    /// Whether a result was signed by this program, if that is required.
+    async fn is_authentic(&self, record: &Record, key: &RecordKey, deadline: Deadline) -> bool {
         let Some(keys) = &self.response_keys else {
             return true;
         };
-        let Some(record) = reply.record() else {
-            return false;
-        };
-        let fingerprint = record.fingerprint;
-        match record.into_response() {
-            Some(response) => keys.verify(key, &fingerprint, &response, deadline).await,
+        match record.response() {
+            Some(response) => {
+                keys.verify(key, &record.fingerprint, response, deadline)
+                    .await
+            }
             None => false,
         }
     }
 }
 
+/// The part of the remaining time that a hint may take.
+fn share_of(deadline: Deadline) -> Deadline {
+    match deadline.remaining() {
+        Some(left) => deadline.within(left.mul_f64(SHARE_OF_TIME)),
+        None => deadline,
+    }
+}
+
 #[cfg(test)]
-pub(crate) mod rules;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;

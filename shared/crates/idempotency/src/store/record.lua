@@ -1,6 +1,6 @@
 -- One operation on one record, in one atomic step and by the server's clock. The rules are those of decision.rs.
 --
--- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
+-- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (redis_text.rs)
 -- args     operation      one of: claim, look, read, complete, release, renew, checkpoint, mark_unknown, resolve_completed,
 --                         resolve_released, resolve_reopened
 --          owner          fresh for every claim and every resolution
@@ -16,16 +16,16 @@
 -- Replies  a verdict, the server's time, and where needed the record, the end of the lease, or the rev
 --
 -- Times and durations are milliseconds. A finished record is kept for the retention after it was written. Any other record is kept
--- for the retention after the end of its lease, so no claim expires while its owner works.
+-- for the retention after the end of its lease, or after the last write if that is later. So no claim expires while its owner works.
 --
 -- While this script runs, every other client of the server waits. So the script saves instructions: fields arrive, stay and leave
 -- as text with the width of their header field, and become numbers only for arithmetic. The script checks the length of the body
 -- only where it copies the body; where the record is the reply, the client checks it.
 
-local HEADER = 211
+local HEADER, OLD_HEADER = 225, 211
 -- Both offsets are text: a number would be formatted from floating point at every call of a command.
-local HEADER_START, HEADER_END = '0', '210'
-local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
+local HEADER_START, HEADER_END = '0', '224'
+local PATTERN = '^([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
 local FIRST, NEVER, ALWAYS = '0000000001', '0000000000000', '9999999999999'
 
@@ -34,12 +34,21 @@ local fingerprint, lease = args.fingerprint, args.lease
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local now_text = string.format('%013d', now)
+
+local function time_field(ms)
+  return string.format('%013d', ms)
+end
+local now_text = time_field(now)
+
+local function text_of(kept, state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked,
+  length, body)
+  return 'tb2 ' .. kept .. ' ' .. state .. ' ' .. holder .. ' ' .. attempt .. ' ' .. rev .. ' ' .. leased_at .. ' ' .. held_for
+    .. ' ' .. bound .. ' ' .. first_at .. ' ' .. finished_at .. ' ' .. took_over .. ' ' .. asked .. ' ' .. length .. '\n' .. body
+end
 
 local function record(state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked, body)
-  return 'tb1 ' .. state .. ' ' .. holder .. ' ' .. attempt .. ' ' .. rev .. ' ' .. leased_at .. ' ' .. held_for .. ' '
-    .. bound .. ' ' .. first_at .. ' ' .. finished_at .. ' ' .. took_over .. ' ' .. asked
-    .. string.format(' %08d\n', #body) .. body
+  return text_of(time_field(retention), state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over,
+    asked, string.format('%08d', #body), body)
 end
 
 local header = redis.pcall('GETRANGE', key, HEADER_START, HEADER_END)
@@ -74,17 +83,50 @@ if header == '' then
   return {'stored', now}
 end
 
+-- The retention with which the record was written. The records of older versions do not have it.
+local kept, fields, header_length = string.match(header, '^tb2 (%d+) (.+)$')
+if kept then
+  header_length = HEADER
+else
+  kept, fields, header_length = NEVER, string.match(string.sub(header, 1, OLD_HEADER), '^tb1 (.+)$') or '', OLD_HEADER
+end
 local state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked, length =
-  string.match(header, PATTERN)
+  string.match(fields, PATTERN)
 local in_progress, unknown = state == IN_PROGRESS, state == UNKNOWN
 local completed, released = state == COMPLETED, state == RELEASED
 if not (in_progress or unknown or completed or released)
-  or #holder ~= 32 or #attempt ~= 10 or #rev ~= 10 or #leased_at ~= 13 or #held_for ~= 7 or #bound ~= 13
+  or #kept ~= 13 or #holder ~= 32 or #attempt ~= 10 or #rev ~= 10 or #leased_at ~= 13 or #held_for ~= 7 or #bound ~= 13
   or #first_at ~= 13 or #finished_at ~= 13 or #asked ~= 64 or #length ~= 8 then
   return {'unreadable', now}
 end
+-- A plain command writes a record without the server's time. Its times follow from the expiry of the key.
+local has_times = leased_at ~= NEVER or header_length == OLD_HEADER
+if not has_times then
+  local expiry = redis.call('PEXPIRETIME', key)
+  -- The key does not expire any more: `PERSIST` was called.
+  if expiry < 0 then
+    return {'unreadable', now}
+  end
+  if completed then
+    finished_at = time_field(math.max(expiry - kept, 0))
+    leased_at = finished_at
+  else
+    leased_at = time_field(math.max(expiry - kept - held_for, 0))
+  end
+  first_at = leased_at
+end
+
+-- The stored record with all its times.
+local function stored()
+  if has_times then
+    return redis.call('GET', key)
+  end
+  return text_of(kept, state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked, length,
+    redis.call('GETRANGE', key, header_length, '-1'))
+end
+
 if operation == 'read' then
-  return {'found', now, redis.call('GET', key)}
+  return {'found', now, stored()}
 end
 
 -- Whether the provider still recognises the derived key at the end of a lease that starts now.
@@ -92,18 +134,18 @@ local function may_run_again(until_then, asked_first, bounded_by)
   return tonumber(bounded_by) > 0 and until_then < asked_first + bounded_by
 end
 
--- A refused call returns in one of the branches below. Otherwise the fields become those of the next record. `kept` becomes the
+-- A refused call returns in one of the branches below. Otherwise the fields become those of the next record. `body` becomes the
 -- body of the next record, if the body changes.
-local kept
+local body
 if operation == 'claim' or operation == 'look' then
   if (completed or released) and now >= finished_at + retention then
     -- The new claim discards the body of this record, so its length is checked only here.
-    if redis.call('STRLEN', key) ~= HEADER + length then
+    if redis.call('STRLEN', key) ~= header_length + length then
       return {'unreadable', now}
     end
-    kept, bound, first_at, took_over = '', args.bound, now_text, '0'
+    body, bound, first_at, took_over = '', args.bound, now_text, '0'
   elseif in_progress and holder == owner and asked == fingerprint then
-    return {'claim_repeated', now, redis.call('GET', key)}
+    return {'claim_repeated', now, stored()}
   elseif released and holder == owner then
     return {'in_progress', now, now}
   elseif released and took_over == '0' then
@@ -111,7 +153,7 @@ if operation == 'claim' or operation == 'look' then
   elseif asked ~= fingerprint then
     return {'mismatch', now}
   elseif completed then
-    return {'replay', now, redis.call('GET', key)}
+    return {'replay', now, stored()}
   elseif in_progress and now < leased_at + held_for then
     return {'in_progress', now, leased_at + held_for}
   else
@@ -129,20 +171,20 @@ elseif operation == 'resolve_completed' or operation == 'resolve_released' or op
   if holder ~= args.seen_owner or rev ~= args.seen_rev or first_at ~= args.seen_first_at or completed
     or (released and (reopens or not reopened)) or (not completes and in_progress and now < leased_at + held_for)
     or (reopens and bound ~= ALWAYS) then
-    return {'superseded', now, redis.call('GET', key)}
+    return {'superseded', now, stored()}
   elseif completes then
-    state, kept = COMPLETED, args.body
+    state, body = COMPLETED, args.body
   else
     state = RELEASED
   end
   -- The next attempt after a reopening is a takeover.
   finished_at, took_over = now_text, reopens and '1' or '0'
 elseif holder ~= owner or attempt ~= args.attempt then
-  return {'superseded', now, redis.call('GET', key)}
+  return {'superseded', now, stored()}
 elseif operation == 'complete' and (in_progress or unknown) then
-  state, finished_at, kept = COMPLETED, now_text, args.body
+  state, finished_at, body = COMPLETED, now_text, args.body
 elseif operation == 'complete' and completed then
-  return {'already_stored', now, redis.call('GET', key)}
+  return {'already_stored', now, stored()}
 elseif operation == 'release' and in_progress and took_over == '1' then
   -- The release covers only the new attempt. The abandoned one may still take effect.
   state = UNKNOWN
@@ -155,7 +197,7 @@ elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and r
   -- stored one. A renewal cannot recognise an earlier copy of itself: the length of the lease does not distinguish that copy from
   -- another write.
   if operation == 'checkpoint' and tonumber(args.follows) > 0 and rev - args.follows == 1
-    and tonumber(length) == #args.body and redis.call('GETRANGE', key, HEADER, '-1') == args.body then
+    and tonumber(length) == #args.body and redis.call('GETRANGE', key, header_length, '-1') == args.body then
     return {'already_stored', now}
   end
   -- Another write of this attempt came first, and this write may be a delayed message.
@@ -166,18 +208,18 @@ elseif operation == 'renew' and in_progress then
   end
   leased_at, held_for = now_text, lease
 elseif operation == 'checkpoint' and in_progress then
-  kept = args.body
+  body = args.body
 elseif operation == 'mark_unknown' and in_progress then
   state = UNKNOWN
 elseif operation == 'mark_unknown' and unknown then
   return {'already_stored', now}
 else
-  return {'superseded', now, redis.call('GET', key)}
+  return {'superseded', now, stored()}
 end
 
-if not kept then
-  kept = redis.call('GETRANGE', key, HEADER, '-1')
-  if #kept ~= tonumber(length) then
+if not body then
+  body = redis.call('GETRANGE', key, header_length, '-1')
+  if #body ~= tonumber(length) then
     return {'unreadable', now}
   end
 end
@@ -186,12 +228,13 @@ if operation == 'look' then
 end
 local kept_for = retention
 if state == IN_PROGRESS or state == UNKNOWN then
-  finished_at, kept_for = NEVER, retention + held_for
+  -- The expiry shows the end of the lease to claims that run no script. A checkpoint, for example, does not move it.
+  finished_at, kept_for = NEVER, retention + math.max(leased_at + held_for - now, 0)
 end
-local text = record(state, owner, attempt, string.format('%010d', rev + 1), leased_at, held_for, bound, first_at, finished_at,
-  took_over, asked, kept)
+local next_rev = string.format('%010d', rev + 1)
+local text = record(state, owner, attempt, next_rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked, body)
 -- A counter may have outgrown its width.
-if #text ~= HEADER + #kept then
+if #text ~= HEADER + #body then
   return {'unreadable', now}
 end
 redis.call('SET', key, text, 'PX', kept_for)

@@ -1,10 +1,13 @@
-//! Redis as the authoritative store: one script on one key, the server's clock.
+//! Redis as the authoritative store: one atomic step on one key, the server's clock.
+//!
+//! A claim of an absent key and the result of its attempt are plain commands. Every other call is a script.
 //!
 //! A record is a string that an operator can `GET`. A finished record expires when the retention has passed since it
 //! was written. An unfinished record expires when the retention has passed since the end of its lease. So Redis alone
 //! guarantees at most one execution only while it keeps its data, and only until the record expires.
 
 mod call;
+mod plain;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,9 +15,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use foundation::Deadline;
 use redis::Value;
-use redis_client::{RedisClient, Repeat, Script};
+use redis_client::{Error, Expiry, RedisClient, Repeat, Script, SetIfAbsent};
 
 use self::call::Call;
+use super::redis_text;
 use super::script_reply::{Reply, UNEXPECTED, unavailable};
 use super::{
     Answer, Blocked, ClaimOutcome, Found, Grant, Repeated, ResolveResult, Store, StoreError,
@@ -29,6 +33,16 @@ pub(crate) struct RedisStore {
     client: RedisClient,
     /// How long a finished record is kept after it was written, and any other record after the end of its lease.
     retention: Duration,
+    commands: Commands,
+}
+
+/// The commands with which claims and results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Commands {
+    /// Plain commands where they can answer, otherwise the script.
+    Plain,
+    /// The script only.
+    Script,
 }
 
 static RECORD: LazyLock<Script> =
@@ -36,7 +50,21 @@ static RECORD: LazyLock<Script> =
 
 impl RedisStore {
     pub(crate) fn new(client: RedisClient, retention: Duration) -> Self {
-        Self { client, retention }
+        Self {
+            client,
+            retention,
+            commands: Commands::Plain,
+        }
+    }
+
+    /// A store whose grants all have the time of the first claim, which no plain command returns. So each of its calls is
+    /// a script.
+    #[cfg(feature = "memory")]
+    pub(crate) fn with_first_times(client: RedisClient, retention: Duration) -> Self {
+        Self {
+            commands: Commands::Script,
+            ..Self::new(client, retention)
+        }
     }
 
     async fn run(
@@ -53,31 +81,32 @@ impl RedisStore {
         Reply::parse(reply).ok_or(UNEXPECTED)
     }
 
-    /// What blocks a claim; `None`: the key is free.
-    fn blocked(reply: &Reply, claim: &ClaimRequest) -> Result<Option<Blocked>, StoreError> {
-        Ok(Some(match reply.verdict.as_str() {
-            "mismatch" => Blocked::Mismatch,
-            "unknown" => Blocked::Unknown(UnknownCause::Abandoned),
-            "unreadable" => UNREADABLE,
-            "absent" => return Ok(None),
-            "in_progress" => Blocked::InProgress {
-                retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
-            },
-            "replay" => match reply.record() {
-                Some(record) => return Ok(decision::blocked(Some(&record), claim, reply.now)),
-                None => UNREADABLE,
-            },
-            _ => return Err(UNEXPECTED),
-        }))
+    /// Claims the key by plain commands; `None`: only the script can answer the claim.
+    async fn claim_plainly(
+        &self,
+        key: &RecordKey,
+        claim: &ClaimRequest,
+        deadline: Deadline,
+    ) -> Result<Option<ClaimOutcome<Grant>>, StoreError> {
+        if self.commands == Commands::Script {
+            return Ok(None);
+        }
+        let text = plain::claim_text(claim);
+        let kept_for = claim.retention.saturating_add(claim.lease);
+        let client = self.client.within(deadline);
+        match client.set_if_absent(key.as_str(), &text, kept_for).await {
+            Ok(SetIfAbsent::Set) => Ok(Some(ClaimOutcome::Claimed(plain::grant(claim)))),
+            Ok(SetIfAbsent::Present(stored)) => {
+                let blocked = plain::blocked(&stored.value.into(), stored.ttl, claim);
+                Ok(blocked.map(ClaimOutcome::Blocked))
+            }
+            // A script also reads the record while the server rejects every write.
+            Err(Error::Refused(_)) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
     }
-}
 
-/// The value under the key is unreadable.
-const UNREADABLE: Blocked = Blocked::Unknown(UnknownCause::Unreadable);
-
-#[async_trait]
-impl Store for RedisStore {
-    async fn claim(
+    async fn claim_by_script(
         &self,
         key: &RecordKey,
         claim: &ClaimRequest,
@@ -94,12 +123,83 @@ impl Store for RedisStore {
             }
         };
         // The script has read only the header.
-        let Some(record) = reply.record() else {
+        let Some(record) = record_in(&reply) else {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(UNREADABLE)));
         };
         Ok(Answer::of_all(ClaimOutcome::Claimed(Grant::of(
             &record, repeated, reply.now,
         ))))
+    }
+
+    /// Stores the result by a plain command; false: only the script can store it.
+    async fn complete_plainly(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<bool, StoreError> {
+        let replacement = match self.commands {
+            Commands::Plain => plain::completion(fence, change),
+            Commands::Script => None,
+        };
+        let Some(replacement) = replacement else {
+            return Ok(false);
+        };
+        let (expected, text) = (&replacement.expected, &replacement.text);
+        let expiry = Expiry::After(fence.claim.retention);
+        let client = self.client.within(deadline);
+        let key = key.as_str();
+        match client.set_if_equal(key, expected, text, expiry).await {
+            Ok(is_replaced) => Ok(is_replaced),
+            Err(Error::Refused(_)) => Ok(false),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// What blocks a claim; `None`: the key is free.
+    fn blocked(reply: &Reply, claim: &ClaimRequest) -> Result<Option<Blocked>, StoreError> {
+        Ok(Some(match reply.verdict.as_str() {
+            "mismatch" => Blocked::Mismatch,
+            "unknown" => Blocked::Unknown(UnknownCause::Abandoned),
+            "unreadable" => UNREADABLE,
+            "absent" => return Ok(None),
+            "in_progress" => Blocked::InProgress {
+                retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
+            },
+            "replay" => match record_in(reply) {
+                Some(record) => return Ok(decision::blocked(Some(&record), claim, reply.now)),
+                None => UNREADABLE,
+            },
+            _ => return Err(UNEXPECTED),
+        }))
+    }
+}
+
+/// The record in a reply of the script, if there is a readable one.
+fn record_in(reply: &Reply) -> Option<Record> {
+    let text = reply.text()?;
+    match redis_text::read(text) {
+        Some(stored) => Some(stored.record),
+        None => Record::from_text(text).ok(),
+    }
+}
+
+/// The value under the key is unreadable.
+const UNREADABLE: Blocked = Blocked::Unknown(UnknownCause::Unreadable);
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &ClaimRequest,
+        deadline: Deadline,
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
+        match self.claim_plainly(key, claim, deadline).await? {
+            Some(outcome) => Ok(Answer::of_all(outcome)),
+            None => self.claim_by_script(key, claim, deadline).await,
+        }
     }
 
     async fn look(
@@ -120,9 +220,12 @@ impl Store for RedisStore {
         change: &Change,
         deadline: Deadline,
     ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
+        if self.complete_plainly(key, fence, change, deadline).await? {
+            return Ok(Answer::of_all(WriteResult::Stored(None)));
+        }
         let call = Call::change(fence, change, self.retention);
         let reply = self.run(key, call, deadline).await?;
-        let record = reply.record();
+        let record = record_in(&reply);
         Ok(Answer::of_all(match reply.verdict.as_str() {
             "stored" => WriteResult::Stored(None),
             "already_stored" => match record.and_then(Record::into_response) {
@@ -146,7 +249,7 @@ impl Store for RedisStore {
 
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         let reply = self.run(key, Call::read(), deadline).await?;
-        Ok(match (reply.verdict.as_str(), reply.record()) {
+        Ok(match (reply.verdict.as_str(), record_in(&reply)) {
             ("absent", _) => Found::Nothing,
             ("found", Some(record)) => Found::Record(Box::new(record), reply.now),
             _ => Found::Unreadable,
@@ -175,7 +278,7 @@ impl Store for RedisStore {
         match reply.verdict.as_str() {
             "stored" => Ok(ResolveResult::Stored),
             // A resolution that is sent again, because its reply was lost, finds its own owner.
-            "superseded" if reply.record().is_some_and(|record| record.owner == owner) => {
+            "superseded" if record_in(&reply).is_some_and(|record| record.owner == owner) => {
                 Ok(ResolveResult::Stored)
             }
             "superseded" | "absent" | "unreadable" => Ok(ResolveResult::Refused),

@@ -5,7 +5,6 @@ use redis::Value;
 use redis_client::Error;
 
 use super::{Backend, StoreError};
-use crate::record::Record;
 use crate::store_time::StoreTime;
 
 pub(super) struct Reply {
@@ -17,7 +16,7 @@ pub(super) struct Reply {
 
 enum Detail {
     Nothing,
-    Record(Bytes),
+    Text(Bytes),
     Number(u64),
 }
 
@@ -41,17 +40,17 @@ impl Reply {
             now: time(now)?,
             detail: match parts.next() {
                 None => Detail::Nothing,
-                Some(Value::BulkString(record)) => Detail::Record(record.into()),
+                Some(Value::BulkString(text)) => Detail::Text(text.into()),
                 Some(Value::Int(number)) => Detail::Number(number.try_into().ok()?),
                 Some(_) => return None,
             },
         })
     }
 
-    /// The record, if there is a readable one.
-    pub(super) fn record(&self) -> Option<Record> {
+    /// The text of a record, if the reply has one.
+    pub(super) fn text(&self) -> Option<&Bytes> {
         match &self.detail {
-            Detail::Record(text) => Record::from_text(text).ok(),
+            Detail::Text(text) => Some(text),
             _ => None,
         }
     }

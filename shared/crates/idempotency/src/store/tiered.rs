@@ -49,18 +49,48 @@ impl TieredStore {
         }
     }
 
-    /// Copies MongoDB's state to Redis: stores a result, or removes an unfinished claim of `owner`.
+    /// Copies MongoDB's state to Redis: stores a result, or removes this hint.
     async fn copy_to_redis(
         &self,
         key: &RecordKey,
         record: Option<&Record>,
-        owner: OwnerId,
+        hint: OwnHint<'_>,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
         let deadline = deadline.within(COPY_TIME);
-        match record {
-            Some(record) if record.is_completed() => self.hints.store(key, record, deadline).await,
-            _ => self.hints.remove(key, owner, deadline).await,
+        match (record, hint) {
+            (Some(record), _) if record.is_completed() => {
+                let replaces = match hint {
+                    OwnHint::Of(claim) => Some(claim),
+                    OwnHint::OfOwner(_) | OwnHint::None => None,
+                };
+                self.hints.store(key, record, replaces, deadline).await
+            }
+            (_, OwnHint::Of(claim)) => self.hints.remove(key, claim.owner, deadline).await,
+            (_, OwnHint::OfOwner(owner)) => self.hints.remove(key, owner, deadline).await,
+            (_, OwnHint::None) => Ok(()),
+        }
+    }
+}
+
+/// The hint in Redis that a call may have to replace or remove.
+#[derive(Clone, Copy)]
+enum OwnHint<'a> {
+    /// The hint of this claim.
+    Of(&'a ClaimRequest),
+    /// The hint of this owner. Its text is not known.
+    OfOwner(OwnerId),
+    /// The call has stored no hint.
+    None,
+}
+
+impl<'a> OwnHint<'a> {
+    /// The hint of an attempt. A resumed lease does not know the claim: its length of the lease is zero.
+    fn of_attempt(claim: &'a ClaimRequest) -> Self {
+        if claim.lease.is_zero() {
+            Self::OfOwner(claim.owner)
+        } else {
+            Self::Of(claim)
         }
     }
 }
@@ -77,9 +107,13 @@ impl Store for TieredStore {
         if let Ok(Hint::Blocked(blocked)) = hinted {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
         }
-        // If Redis did not reply, there is no known hint to remove later, so no time is reserved for the removal.
         let took_part = hinted.is_ok();
-        let mongo_deadline = if took_part {
+        let hint = match hinted {
+            Ok(Hint::Stored) => OwnHint::Of(claim),
+            _ => OwnHint::None,
+        };
+        // Without a hint to remove later, no time is reserved for the removal.
+        let mongo_deadline = if matches!(hint, OwnHint::Of(_)) {
             deadline.reserving(deadline.clip(REMOVAL_TIME * 4) / 4)
         } else {
             deadline
@@ -91,15 +125,13 @@ impl Store for TieredStore {
             Ok((claimed, record)) => {
                 let is_copied = took_part
                     && self
-                        .copy_to_redis(key, record.as_ref(), claim.owner, deadline)
+                        .copy_to_redis(key, record.as_ref(), hint, deadline)
                         .await
                         .is_ok();
                 Ok(answer(claimed, is_copied))
             }
             Err(error) => {
-                if took_part {
-                    let _ = self.hints.remove(key, claim.owner, deadline).await;
-                }
+                let _ = self.copy_to_redis(key, None, hint, deadline).await;
                 Err(error)
             }
         }
@@ -115,7 +147,7 @@ impl Store for TieredStore {
         let took_part = hinted.is_ok();
         match hinted {
             Ok(Hint::Blocked(blocked)) => Ok(Answer::of_all(Some(blocked))),
-            Ok(Hint::Ask) | Err(_) => {
+            Ok(Hint::Stored | Hint::Ask) | Err(_) => {
                 let looked = self.mongo.look(key, claim, deadline).await?;
                 Ok(answer(looked.value, took_part))
             }
@@ -140,9 +172,10 @@ impl Store for TieredStore {
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );
+        let hint = OwnHint::of_attempt(&fence.claim);
         let is_copied = is_still_running
             || self
-                .copy_to_redis(key, record.as_ref(), fence.claim.owner, deadline)
+                .copy_to_redis(key, record.as_ref(), hint, deadline)
                 .await
                 .is_ok();
         Ok(answer(changed, is_copied))
@@ -177,8 +210,9 @@ impl Store for TieredStore {
             .resolve_record(key, seen, owner, resolution, deadline)
             .await?;
         // The resolution counts even if it cannot be copied to Redis.
+        let hint = OwnHint::OfOwner(seen.owner);
         let _ = self
-            .copy_to_redis(key, record.as_ref(), seen.owner, deadline)
+            .copy_to_redis(key, record.as_ref(), hint, deadline)
             .await;
         Ok(resolved)
     }

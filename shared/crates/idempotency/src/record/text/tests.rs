@@ -80,20 +80,6 @@ fn a_record_is_written_as_it_always_was() {
     );
 }
 
-#[test]
-fn a_header_is_as_long_as_the_scripts_think() {
-    let length = text(&record(State::InProgress)).len();
-    assert_eq!(length, HEADER_BYTES);
-    for script in [
-        include_str!("../../store/record.lua"),
-        include_str!("../../store/hints.lua"),
-    ] {
-        let last = HEADER_BYTES - 1;
-        assert!(script.contains(&format!("local HEADER = {HEADER_BYTES}\n")));
-        assert!(script.contains(&format!("HEADER_START, HEADER_END = '0', '{last}'\n")));
-    }
-}
-
 fn any_record() -> impl Strategy<Value = Record> {
     let body = prop::collection::vec(any::<u8>(), 0..40);
     let state = (0..4_u8, body.clone(), 0..9_999_999_999_999_u64).prop_map(|(kind, body, at)| {

@@ -39,7 +39,13 @@ impl Front {
     }
 
     async fn keep(&self, record: &Record) {
-        let kept = self.hints.store(&self.key, record, Deadline::UNKNOWN).await;
+        self.keep_for(record, None).await;
+    }
+
+    /// Stores a result that most likely replaces the hint of this claim.
+    async fn keep_for(&self, record: &Record, replaces: Option<&ClaimRequest>) {
+        let (key, deadline) = (&self.key, Deadline::UNKNOWN);
+        let kept = self.hints.store(key, record, replaces, deadline).await;
         kept.expect("answered");
     }
 
@@ -50,8 +56,8 @@ impl Front {
 
     async fn answer(&self) -> Option<String> {
         let text: Option<String> = self.redis.query(&["GET", self.key.as_str()]).await;
-        let record = Record::from_text(&text?.into()).expect("a record");
-        let response = record.into_response()?;
+        let stored = redis_text::read(&text?.into()).expect("a record");
+        let response = stored.record.into_response()?;
         let body = response.whole_body().expect("whole");
         Some(String::from_utf8_lossy(body).into_owned())
     }
@@ -103,12 +109,14 @@ async fn a_result_expires_a_minute_before_its_retention_ends() {
     let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
     assert!((5_000..=10_000).contains(&left), "{left}");
 
-    // Another program stored the expired result for longer; Redis does not replay that result
-    // either.
-    let over = result("over", now - retention + 59_000).to_text();
+    // Another program stored the expired result without an expiry, or with a longer one. Redis replays neither.
+    let over = redis_text::write(&result("over", now - retention), front.hints.retention);
     let over = String::from_utf8(over).expect("text");
-    let set = ["SET", front.key.as_str(), &over];
-    front.redis.command(&set).await;
+    let key = front.key.as_str();
+    front.redis.command(&["SET", key, &over]).await;
+    assert!(matches!(front.claim(&claim()).await, Hint::Ask));
+    let too_long = (retention + 1_000).to_string();
+    front.redis.command(&["PEXPIRE", key, &too_long]).await;
     assert!(matches!(front.claim(&claim()).await, Hint::Ask));
 }
 
@@ -116,8 +124,8 @@ async fn a_result_expires_a_minute_before_its_retention_ends() {
 async fn a_claim_replaces_nothing() {
     let front = Front::new().await;
     let (first, second) = (claim(), claim());
-    assert!(matches!(front.claim(&first).await, Hint::Ask));
-    assert!(matches!(front.claim(&first).await, Hint::Ask));
+    assert!(matches!(front.claim(&first).await, Hint::Stored));
+    assert!(matches!(front.claim(&first).await, Hint::Stored), "again");
     assert!(matches!(
         front.claim(&second).await,
         Hint::Blocked(Blocked::InProgress { .. })
@@ -147,4 +155,56 @@ async fn a_claim_replaces_nothing() {
         .remove(&front.key, first.owner, Deadline::UNKNOWN);
     removed.await.expect("answered");
     assert_eq!(front.answer().await.as_deref(), Some("result"));
+}
+
+/// The first result replaces the hint of its claim, and the second one meets a result.
+#[tokio::test]
+async fn a_result_replaces_its_hint_and_no_newer_result() {
+    let front = Front::new().await;
+    let claim = claim();
+    let now = front.now().await;
+    assert!(matches!(front.claim(&claim).await, Hint::Stored));
+    front.keep_for(&result("first", now), Some(&claim)).await;
+    assert_eq!(front.answer().await.as_deref(), Some("first"));
+    front
+        .keep_for(&result("older", now - 1), Some(&claim))
+        .await;
+    assert_eq!(front.answer().await.as_deref(), Some("first"));
+    let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
+    let retention = whole_ms(front.hints.retention);
+    assert!((retention - 10_000..=retention).contains(&left), "{left}");
+}
+
+/// The result's retention is over before it is copied. Its hint does not stay.
+#[tokio::test]
+async fn a_result_that_is_over_is_not_stored() {
+    let front = Front::new().await;
+    let claim = claim();
+    let over = front.now().await - whole_ms(RETENTION);
+    assert!(matches!(front.claim(&claim).await, Hint::Stored));
+    front.keep_for(&result("over", over), Some(&claim)).await;
+    assert_eq!(front.answer().await, None);
+}
+
+/// Versions before plain commands wrote the hint and the result.
+#[tokio::test]
+async fn values_of_an_older_version_are_left_to_mongodb() {
+    let front = Front::new().await;
+    let now = front.now().await;
+    let older = |record: Record| String::from_utf8(record.to_text()).expect("text");
+    let newer_result = older(result("newer", now));
+    let hint = older(start(Start::New, None, &claim(), StoreTime::from_ms(now)));
+    let key = front.key.as_str();
+    for value in [&hint, &newer_result] {
+        front
+            .redis
+            .command(&["SET", key, value, "PX", "500000"])
+            .await;
+        assert!(matches!(front.claim(&claim()).await, Hint::Ask));
+    }
+    front.keep(&result("older", now - 1_000)).await;
+    let kept: String = front.redis.query(&["GET", key]).await;
+    assert_eq!(kept, newer_result);
+    front.keep(&result("newest", now + 1)).await;
+    assert_eq!(front.answer().await.as_deref(), Some("newest"));
 }

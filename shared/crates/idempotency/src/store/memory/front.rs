@@ -183,14 +183,18 @@ impl MemoryStore {
         claim: &ClaimRequest,
         grant: &Grant,
     ) -> Copied {
+        // Without this time, a later record could not be distinguished from the record of the attempt.
+        let Some(first_at) = grant.first_at else {
+            return Copied::Stale;
+        };
         let now = self.now();
         let mut records = self.records.lock();
         let knowledge = self.knowledge_at(&records, key, now);
         if let Some(local) = records.by_key.get_mut(key)
-            && let Decider::Redis { first_at } = local.decider
+            && let Decider::Redis { first_at: copied } = local.decider
             && !local.record.is_over(self.retention, now)
         {
-            let is_same_generation = grant.first_at == first_at;
+            let is_same_generation = first_at == copied;
             let is_same_attempt = is_same_generation && grant.attempt == local.record.attempt;
             match knowledge {
                 LocalKnowledge::Running if is_same_attempt && local.record.owner == claim.owner => {
@@ -225,7 +229,6 @@ impl MemoryStore {
             policy,
             ..started
         };
-        let first_at = grant.first_at;
         let decider = Decider::Redis { first_at };
         records.put(key, LocalRecord { record, decider });
         Copied::Done

@@ -1,5 +1,6 @@
 //! Compares the script with the pure functions: every verdict and every byte.
 
+mod model;
 mod pair;
 mod replies;
 

@@ -1,8 +1,9 @@
-//! Runs each step on a server and on the rules, and compares the two.
+//! Runs each step on a server and on the pure functions, and compares the two.
 //!
-//! The script reads its clock from a key, so that a history can reach the exact millisecond at which something ends.
-//! That clock is far in the future, so Redis itself expires nothing; the pair removes expired values by the clock that
-//! it sets.
+//! The server's clock runs. So the pair moves a value into the past instead of the clock into the future: its expiry, and
+//! the time in a result.
+
+use std::sync::LazyLock;
 
 use foundation::secret::Secrets;
 use harness::RedisServer;
@@ -10,7 +11,7 @@ use http::StatusCode;
 use redis::Value as Raw;
 use redis_client::{Expiry, RedisConfig};
 
-use super::super::rules::{self, Held, Operation, Value, Verdict};
+use super::super::simulated::{self, Held, Operation, Value, Verdict};
 use super::super::*;
 use super::parity::{Asked, Damage, Finished, Step, Until};
 use crate::decision::{Start, start};
@@ -19,8 +20,9 @@ use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
 
 pub(super) struct Pair {
     hints: Hints,
-    _redis: RedisServer,
+    redis: RedisServer,
     key: RecordKey,
+    /// The server's time before the current step.
     now: StoreTime,
     expected: Option<Held>,
     claims: Vec<ClaimRequest>,
@@ -28,24 +30,16 @@ pub(super) struct Pair {
     results: u32,
 }
 
-const BEGINNING: StoreTime = StoreTime::from_ms(4_102_444_800_000);
 const RETENTION: Duration = Duration::from_secs(600);
-/// The longest a history may take by the real clock.
-const PATIENCE_MS: u64 = 60_000;
+/// The longest a step may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// No value is moved to less than this time before or after its expiry.
+const DISTANCE_MS: i64 = 3_000;
 
-static ON_A_SET_CLOCK: LazyLock<Script> = LazyLock::new(|| {
-    let real = include_str!("../../hints.lua");
-    let set = real.replace(
-        "redis.call('TIME')",
-        "redis.call('MGET', 'seconds', 'micros')",
-    );
-    assert_ne!(set, real);
-    Script::new(&set, Repeat::Safe)
-});
 static READ: LazyLock<Script> = LazyLock::new(|| {
     let lua = "
         local text = redis.call('TYPE', KEYS[1]).ok == 'list' and 'a list' or redis.call('GET', KEYS[1])
-        return {text, redis.call('PEXPIRETIME', KEYS[1]), redis.call('PTTL', KEYS[1])}";
+        return {text, redis.call('PEXPIRETIME', KEYS[1])}";
     Script::new(lua, Repeat::Safe)
 });
 static MAKE_A_LIST: LazyLock<Script> = LazyLock::new(|| {
@@ -57,13 +51,10 @@ impl Pair {
     pub(super) async fn new(redis: RedisServer) -> Self {
         let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
         Self {
-            hints: Hints {
-                script: &ON_A_SET_CLOCK,
-                ..Hints::new(client, RETENTION, None)
-            },
-            _redis: redis,
+            hints: Hints::new(client, RETENTION, None),
+            redis,
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
-            now: BEGINNING,
+            now: StoreTime::from_ms(0),
             expected: None,
             claims: Vec::new(),
             results: 0,
@@ -73,22 +64,23 @@ impl Pair {
     pub(super) async fn begin(&mut self) {
         self.delete().await;
         self.claims.clear();
-        self.set_clock(BEGINNING).await;
     }
 
     /// Applies the step to both, and compares.
     pub(super) async fn take(&mut self, step: Step) {
+        let (seconds, micros): (u64, u64) = self.redis.query(&["TIME"]).await;
+        self.now = StoreTime::from_ms(seconds * 1_000 + micros / 1_000);
         match step {
             Step::Pass(until) => self.pass(until).await,
             Step::Claim(asked) => {
                 let claim = claim_of(&asked);
-                self.ask("claim", &claim).await;
+                self.claim(&claim).await;
                 self.claims.push(claim);
             }
-            Step::Look(asked) => self.ask("look", &claim_of(&asked)).await,
+            Step::Look(asked) => self.look(&claim_of(&asked)).await,
             Step::ClaimAgain(which) => {
                 if let Some(claim) = pick(&self.claims, which) {
-                    self.ask("claim", &claim).await;
+                    self.claim(&claim).await;
                 }
             }
             Step::Keep {
@@ -97,13 +89,10 @@ impl Pair {
                 finished,
             } => {
                 let finished_at = self.instant(finished);
-                let claim = pick(&self.claims, of).unwrap_or_else(|| {
-                    claim_of(&Asked {
-                        request,
-                        lease_ms: 1,
-                    })
-                });
-                self.keep(&claim, finished_at).await;
+                let claimed = pick(&self.claims, of);
+                let lease_ms = 1;
+                let other = claim_of(&Asked { request, lease_ms });
+                self.keep(claimed.as_ref(), &other, finished_at).await;
             }
             Step::Remove(which) => {
                 if let Some(claim) = pick(&self.claims, which) {
@@ -116,51 +105,99 @@ impl Pair {
     }
 
     async fn pass(&mut self, until: Until) {
-        let now = match (until, self.held_end()) {
-            (Until::By(ms), _) => self.now.as_ms().saturating_add_signed(ms),
-            (Until::TheEnd(ms), Some(end)) => end.as_ms().saturating_add_signed(ms),
-            (Until::TheEnd(_), None) => return,
+        let Some(Held {
+            value: Value::Whole(record, retention),
+            expires,
+        }) = self.expected.clone()
+        else {
+            return;
         };
-        self.set_clock(StoreTime::from_ms(now)).await;
-        if self
-            .expected
-            .as_ref()
-            .is_some_and(|held| held.expires < self.now)
-        {
-            self.delete().await;
+        let (now, end) = (ms(self.now), ms(expires));
+        let passed = match until {
+            Until::By(passed) => passed,
+            Until::TheEnd(left) => end - now - left,
+            Until::AfterTheEnd => end - now + DISTANCE_MS,
+        };
+        let left = end - now - passed;
+        if left <= -DISTANCE_MS {
+            return self.delete().await;
+        }
+        if left < DISTANCE_MS {
+            return;
+        }
+        let mut record = *record;
+        if let State::Completed { finished_at, .. } = &mut record.state {
+            *finished_at = earlier(*finished_at, passed);
+        }
+        let expires = earlier(expires, passed);
+        let (key, text) = (self.key.as_str(), redis_text::write(&record, retention));
+        let expiry = Expiry::AtMs(expires.as_ms());
+        let moved = self.hints.client.set(key, text, expiry).await;
+        moved.expect("moved");
+        self.expected = Some(Held {
+            value: Value::Whole(Box::new(record), retention),
+            expires,
+        });
+    }
+
+    async fn claim(&mut self, claim: &ClaimRequest) {
+        let hint = self.hints.claim(&self.key, claim, Deadline::UNKNOWN).await;
+        let was_absent = self.expected.is_none();
+        let verdict = self.apply(Operation::Claim(claim));
+        if was_absent {
+            self.read_expiry_of_hint(claim).await;
+        }
+        self.check(claim, hint.expect("answered"), verdict);
+    }
+
+    async fn look(&mut self, claim: &ClaimRequest) {
+        let hint = self.hints.look(&self.key, claim, Deadline::UNKNOWN).await;
+        let verdict = self.apply(Operation::Look(claim));
+        self.check(claim, hint.expect("answered"), verdict);
+    }
+
+    /// Takes over the expiry that the server has computed from its own clock.
+    async fn read_expiry_of_hint(&mut self, claim: &ClaimRequest) {
+        let (_, expires) = self.read().await;
+        let expires = StoreTime::from_ms(expires.try_into().expect("it expires"));
+        let least = self.now.after(claim.lease);
+        assert!(least <= expires && expires <= least.after(PATIENCE));
+        if let Some(held) = &mut self.expected {
+            held.expires = expires;
         }
     }
 
-    async fn ask(&mut self, operation: &'static str, claim: &ClaimRequest) {
-        let reply = self
-            .hints
-            .ask(operation, &self.key, claim, Deadline::UNKNOWN)
-            .await
-            .expect("answered");
-        let asked = match operation {
-            "claim" => Operation::Claim(claim),
-            _ => Operation::Look(claim),
-        };
-        let verdict = self.apply(asked);
-        let expected_verdict = match &verdict {
-            Verdict::Ask => "ask",
-            Verdict::Mismatch => "mismatch",
-            Verdict::InProgress { .. } => "in_progress",
-            Verdict::Replay(_) => "replay",
-            Verdict::Discarded | Verdict::Stored | Verdict::Removed => "no answer to a claim",
-        };
-        assert_eq!(reply.verdict, expected_verdict, "{:?}", self.expected);
-        assert_eq!(reply.now, self.now);
-        match verdict {
-            Verdict::InProgress { lease_end } => assert_eq!(reply.lease_end(), Some(lease_end)),
-            Verdict::Replay(record) => assert_eq!(reply.record(), record.map(|record| *record)),
-            _ => {}
+    fn check(&self, claim: &ClaimRequest, hint: Hint, verdict: Verdict) {
+        let has_hint = self
+            .expected
+            .as_ref()
+            .is_some_and(|held| match &held.value {
+                Value::Whole(record, retention) => {
+                    redis_text::write(record, *retention) == rules::hint_text(claim)
+                }
+                _ => false,
+            });
+        match (hint, verdict) {
+            (Hint::Stored, Verdict::Ask) => assert!(has_hint),
+            (Hint::Ask, Verdict::Ask) => {}
+            (Hint::Blocked(Blocked::Mismatch), Verdict::Mismatch) => {}
+            (
+                Hint::Blocked(Blocked::InProgress { retry_after }),
+                Verdict::InProgress { lease_end },
+            ) => {
+                let most = lease_end.since(self.now);
+                assert!(retry_after <= most && most <= retry_after + PATIENCE);
+            }
+            (Hint::Blocked(Blocked::Replay(response)), Verdict::Replay(record)) => {
+                assert_eq!(Some(&response), record.response());
+            }
+            (hint, verdict) => panic!("{hint:?}, {verdict:?}: {:?}", self.expected),
         }
     }
 
     fn instant(&self, finished: Finished) -> StoreTime {
         let held = self.expected.as_ref().and_then(|held| match &held.value {
-            Value::Whole(record) | Value::Truncated(record) => record.finished_at(),
+            Value::Whole(record, _) | Value::Truncated(record) => record.finished_at(),
             Value::Unreadable => None,
         });
         let (from, ms) = match finished {
@@ -174,8 +211,14 @@ impl Pair {
         StoreTime::from_ms(from.as_ms().saturating_add_signed(ms))
     }
 
-    async fn keep(&mut self, claim: &ClaimRequest, finished_at: StoreTime) {
+    async fn keep(
+        &mut self,
+        claimed: Option<&ClaimRequest>,
+        other: &ClaimRequest,
+        finished_at: StoreTime,
+    ) {
         self.results += 1;
+        let claim = claimed.unwrap_or(other);
         let record = Record {
             state: State::Completed {
                 finished_at,
@@ -183,12 +226,20 @@ impl Pair {
             },
             ..start(Start::New, None, claim, finished_at)
         };
-        let kept = self
-            .hints
-            .store(&self.key, &record, Deadline::UNKNOWN)
-            .await;
+        let (key, deadline) = (&self.key, Deadline::UNKNOWN);
+        let kept = self.hints.store(key, &record, claimed, deadline).await;
         kept.expect("answered");
-        self.apply(Operation::Store(&record));
+        let verdict = self.apply(Operation::Store(&record));
+        // A result that is over replaces its own hint, and expires at once.
+        if verdict == Verdict::Discarded {
+            let is_hint_of = |held: &mut Held| match &held.value {
+                Value::Whole(record, retention) => claimed.is_some_and(|claim| {
+                    redis_text::write(record, *retention) == rules::hint_text(claim)
+                }),
+                _ => false,
+            };
+            self.expected.take_if(is_hint_of);
+        }
     }
 
     async fn remove(&mut self, owner: OwnerId) {
@@ -199,8 +250,8 @@ impl Pair {
 
     async fn damage(&mut self, damage: Damage) {
         let (value, text) = match (damage, self.expected.take().map(|held| held.value)) {
-            (Damage::CutShort, Some(Value::Whole(record))) => {
-                let mut text = record.to_text();
+            (Damage::CutShort, Some(Value::Whole(record, retention))) => {
+                let mut text = redis_text::write(&record, retention);
                 text.pop();
                 // A claim is only a header: without its last byte it is unreadable.
                 let value = match record.state {
@@ -231,18 +282,19 @@ impl Pair {
     }
 
     fn apply(&mut self, operation: Operation<'_>) -> Verdict {
-        rules::apply(
-            &mut self.expected,
-            operation,
-            self.hints.retention,
-            self.now,
-        )
+        let retention = self.hints.retention;
+        simulated::apply(&mut self.expected, operation, retention, self.now)
+    }
+
+    /// The stored text and its expiry.
+    async fn read(&self) -> (Raw, i64) {
+        let key = [self.key.as_str()];
+        let read: Result<(Raw, i64), _> = self.hints.client.run_script(&READ, &key, &[]).await;
+        read.expect("read")
     }
 
     async fn compare(&self) {
-        let key = [self.key.as_str()];
-        let read: Result<(Raw, i64, i64), _> = self.hints.client.run_script(&READ, &key, &[]).await;
-        let (text, expires, left) = read.expect("read");
+        let (text, expires) = self.read().await;
         let Some(held) = &self.expected else {
             assert_eq!(text, Raw::Nil);
             return;
@@ -250,31 +302,12 @@ impl Pair {
         let Raw::BulkString(text) = text else {
             panic!("{held:?}: {text:?}");
         };
-        let Value::Whole(record) = &held.value else {
-            assert!(Record::from_text(&text.into()).is_err());
+        let Value::Whole(record, retention) = &held.value else {
+            assert!(redis_text::read(&text.into()).is_none());
             return;
         };
-        assert_eq!(text, record.to_text(), "{held:?}");
-        match record.state {
-            State::Completed { .. } => assert_eq!(u64::try_from(expires), Ok(held.expires.as_ms())),
-            _ => {
-                let retention = whole_ms(self.hints.retention);
-                let left = u64::try_from(left).expect("it expires");
-                assert!(
-                    (retention - PATIENCE_MS..=retention).contains(&left),
-                    "{left}"
-                );
-            }
-        }
-    }
-
-    async fn set_clock(&mut self, now: StoreTime) {
-        self.now = now;
-        let ms = now.as_ms();
-        for (key, part) in [("seconds", ms / 1_000), ("micros", ms % 1_000 * 1_000)] {
-            let set = self.hints.client.set(key, part.to_string(), Expiry::Never);
-            set.await.expect("set");
-        }
+        assert_eq!(text, redis_text::write(record, *retention), "{held:?}");
+        assert_eq!(expires, ms(held.expires));
     }
 
     async fn delete(&mut self) {
@@ -282,17 +315,14 @@ impl Pair {
         deleted.expect("deleted");
         self.expected = None;
     }
+}
 
-    /// The first instant at which the stored value answers no claim any more.
-    fn held_end(&self) -> Option<StoreTime> {
-        match &self.expected.as_ref()?.value {
-            Value::Whole(record) | Value::Truncated(record) => Some(match record.finished_at() {
-                Some(finished_at) => finished_at.after(self.hints.retention),
-                None => record.lease_end(),
-            }),
-            Value::Unreadable => None,
-        }
-    }
+fn ms(time: StoreTime) -> i64 {
+    i64::try_from(time.as_ms()).expect("a time")
+}
+
+fn earlier(time: StoreTime, ms: i64) -> StoreTime {
+    StoreTime::from_ms(time.as_ms().saturating_add_signed(-ms))
 }
 
 fn claim_of(asked: &Asked) -> ClaimRequest {

@@ -48,7 +48,7 @@ fn grant(attempt: u64, rev: u64) -> Grant {
         repeated: false,
         took_over: false,
         checkpoint: "".into(),
-        first_at: FIRST_THERE,
+        first_at: Some(FIRST_THERE),
         lease_left: LEASE,
         recognised_for: None,
     }
@@ -549,7 +549,7 @@ fn the_memory_decides_changes_of_its_own_claims_and_results() {
 #[test]
 fn a_grant_of_redis_counts_only_if_it_follows_the_copy() {
     let attempt = |attempt, first_at| Grant {
-        first_at,
+        first_at: Some(first_at),
         ..grant(attempt, 1)
     };
     let other = StoreTime::from_ms(4);
@@ -639,7 +639,7 @@ fn a_running_attempt_is_copied_once() {
     assert_eq!(record(&store).checkpoint, "note");
     assert_eq!(store.copy(&key(), &once(), &grant(3, 7)), Copied::Stale);
     let lost = Grant {
-        first_at: StoreTime::from_ms(4),
+        first_at: Some(StoreTime::from_ms(4)),
         ..grant(3, 1)
     };
     assert_eq!(store.copy(&key(), &claim, &lost), Copied::DecidedLocally);

@@ -1,23 +1,32 @@
 //! Runs each step on a server and on the pure functions, and compares the two.
+//!
+//! Three of four claims and results are plain commands, if a plain command can write them. The times of such a record follow
+//! from the expiry of its key. So the pair moves this expiry instead of the times, and lets no key expire too early.
 
+use bytes::Bytes;
 use foundation::secret::Secrets;
 use harness::RedisServer;
-use redis_client::{Expiry, RedisConfig};
+use redis_client::{Expiry, RedisConfig, Ttl};
 
 use super::super::super::history::{
     self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, resolution_of,
 };
 use super::super::*;
 use crate::decision::{self, Decision};
+use crate::record::State;
 use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Scope};
 
 /// The key on the server, and the record that the pure functions make.
 pub(super) struct Pair {
     store: RedisStore,
-    _redis: RedisServer,
+    redis: RedisServer,
     key: RecordKey,
     expected: Option<Record>,
+    /// Whether a plain command wrote the record, so that its times are in the expiry of the key.
+    is_plain: bool,
+    /// The number of steps so far.
+    steps: u32,
     /// The claims so far, each with the number of the attempt that it started or would have started.
     claims: Vec<Fence>,
 }
@@ -29,9 +38,11 @@ impl Pair {
         let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
         Self {
             store: RedisStore::new(client, RETENTION),
-            _redis: redis,
+            redis,
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
             expected: None,
+            is_plain: false,
+            steps: 0,
             claims: Vec::new(),
         }
     }
@@ -42,9 +53,46 @@ impl Pair {
             return;
         };
         age(record, ms);
-        let (key, text) = (self.key.as_str(), record.to_text());
-        let moved = self.store.client.set(key, text, Expiry::Never).await;
+        if self.is_plain {
+            return self.move_expiry(ms).await;
+        }
+        let text = redis_text::write(record, RETENTION);
+        let end = record.finished_at().unwrap_or(record.lease_end());
+        let left = end.after(RETENTION).since(self.now().await);
+        // The script must judge the end of the retention by the header alone.
+        let left = if left.is_zero() { HOUR } else { left };
+        let key = self.key.as_str();
+        let moved = self.store.client.set(key, text, Expiry::After(left)).await;
         moved.expect("moved");
+    }
+
+    async fn move_expiry(&mut self, ms: i64) {
+        let at = (self.expiry().await - ms).to_string();
+        let moved: i64 = self
+            .redis
+            .query(&["PEXPIREAT", self.key.as_str(), &at])
+            .await;
+        assert_eq!(moved, 1);
+        // An expiry in the past deletes the key at once.
+        let is_kept = self.store.client.exists(self.key.as_str()).await;
+        if !is_kept.expect("read") {
+            self.expected = None;
+        }
+    }
+
+    /// The time at which the key expires, in milliseconds since 1970.
+    async fn expiry(&self) -> i64 {
+        self.redis.query(&["PEXPIRETIME", self.key.as_str()]).await
+    }
+
+    async fn now(&self) -> StoreTime {
+        let (seconds, micros): (u64, u64) = self.redis.query(&["TIME"]).await;
+        StoreTime::from_ms(seconds * 1_000 + micros / 1_000)
+    }
+
+    /// Whether the next claim or result is a plain command, if possible.
+    fn prefers_plain(&self) -> bool {
+        self.steps % 4 != 3
     }
 
     /// Deletes a finished record, as the server does when its time to live is over.
@@ -57,6 +105,10 @@ impl Pair {
     }
 
     async fn claim(&mut self, claim: &ClaimRequest) -> u64 {
+        // With a short retention, the server would delete the key while the test runs.
+        if self.prefers_plain() && claim.retention == RETENTION && self.claim_plainly(claim).await {
+            return self.expected.as_ref().map_or(1, |record| record.attempt);
+        }
         let reply = self.run(Call::claim(claim, claim.retention)).await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
         assert_eq!(reply.verdict, verdict_of(&decision), "{:?}", self.expected);
@@ -66,10 +118,62 @@ impl Pair {
         }
         if let Decision::Start(how) = decision {
             let next = decision::start(how, self.expected.as_ref(), claim, reply.now);
-            assert_eq!(reply.record().as_ref(), Some(&next));
-            self.expected = Some(next);
+            assert_eq!(record_in(&reply).as_ref(), Some(&next));
+            self.follow(Some(Box::new(next)));
         }
         self.expected.as_ref().map_or(1, |record| record.attempt)
+    }
+
+    /// Claims by plain commands. Returns false if only the script can answer the claim.
+    async fn claim_plainly(&mut self, claim: &ClaimRequest) -> bool {
+        let before = self.now().await;
+        let claimed = self
+            .store
+            .claim_plainly(&self.key, claim, Deadline::UNKNOWN)
+            .await;
+        let after = self.now().await;
+        match claimed.expect("answered") {
+            None => {
+                assert!(self.expected.is_some(), "an absent key needs no script");
+                false
+            }
+            Some(ClaimOutcome::Claimed(grant)) => {
+                let claimed_at = self.expiry().await - ms(claim.retention) - ms(claim.lease);
+                let claimed_at = StoreTime::from_ms(claimed_at.unsigned_abs());
+                assert!(before <= claimed_at && claimed_at <= after);
+                let decision = decision::decide(self.expected.as_ref(), claim, claimed_at);
+                assert_eq!(decision, Decision::Start(decision::Start::New));
+                let next = decision::start(decision::Start::New, None, claim, claimed_at);
+                let exact = Grant::of(&next, Repeated::No, claimed_at);
+                assert_eq!(
+                    Grant {
+                        first_at: exact.first_at,
+                        ..grant
+                    },
+                    exact
+                );
+                self.expected = Some(next);
+                self.is_plain = true;
+                true
+            }
+            Some(ClaimOutcome::Blocked(blocked)) => {
+                let [earliest, latest] = [before, after]
+                    .map(|now| decision::blocked(self.expected.as_ref(), claim, now));
+                let lease_left = |blocked| match blocked {
+                    Some(Blocked::InProgress { retry_after }) => retry_after,
+                    _ => Duration::ZERO,
+                };
+                if let Blocked::InProgress { retry_after } = blocked {
+                    // The pair sets an expiry a few milliseconds after it has read the clock.
+                    let least = lease_left(latest).saturating_sub(SETTING_TIME);
+                    let most = lease_left(earliest) + SETTING_TIME;
+                    assert!(least <= retry_after && retry_after <= most);
+                } else {
+                    assert_eq!(Some(blocked), earliest);
+                }
+                true
+            }
+        }
     }
 
     async fn look(&mut self, claim: &ClaimRequest) {
@@ -83,6 +187,9 @@ impl Pair {
     }
 
     async fn change(&mut self, fence: &Fence, change: &Change) {
+        if self.prefers_plain() && self.complete_plainly(fence, change).await {
+            return;
+        }
         let reply = self.run(Call::change(fence, change, RETENTION)).await;
         let step = decision::change(self.expected.as_ref(), fence, change, reply.now);
         let expected = match &step.answer {
@@ -99,6 +206,36 @@ impl Pair {
             assert_eq!(reply.rev(), Some(rev));
         }
         self.follow(step.write);
+    }
+
+    /// Stores a result by a plain command. Returns false if only the script can store it.
+    async fn complete_plainly(&mut self, fence: &Fence, change: &Change) -> bool {
+        let is_possible = self.is_plain
+            && matches!(change, Change::Complete(_))
+            && (fence.attempt, fence.rev) == (1, 1)
+            && self.expected.as_ref().is_some_and(|record| {
+                record.state == State::InProgress
+                    && record.owner == fence.claim.owner
+                    && record.fingerprint == fence.claim.fingerprint
+            });
+        let store = &self.store;
+        let completed = store
+            .complete_plainly(&self.key, fence, change, Deadline::UNKNOWN)
+            .await;
+        assert_eq!(completed, Ok(is_possible), "{change:?} {:?}", self.expected);
+        if is_possible {
+            let finished_at = self.expiry().await - ms(fence.claim.retention);
+            let finished_at = StoreTime::from_ms(finished_at.unsigned_abs());
+            let step = decision::change(self.expected.as_ref(), fence, change, finished_at);
+            assert_eq!(step.answer, WriteResult::Stored(None));
+            // The expiry no longer shows the time of the claim.
+            self.expected = step.write.map(|record| Record {
+                leased_at: finished_at,
+                first_at: finished_at,
+                ..*record
+            });
+        }
+        is_possible
     }
 
     async fn resolve(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
@@ -142,24 +279,42 @@ impl Pair {
     fn follow(&mut self, written: Option<Box<Record>>) {
         if let Some(record) = written {
             self.expected = Some(*record);
+            self.is_plain = false;
         }
     }
 
     async fn run(&self, call: Call) -> Reply {
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
-        // Keeps the key beyond a short retention, because the script must judge expiry by the
-        // header alone.
-        let hour = Duration::from_secs(3_600);
-        let kept = self.store.client.expire(self.key.as_str(), hour).await;
-        kept.expect("kept");
-        reply.expect("answered")
+        let reply = reply.expect("answered");
+        // Keeps a key beyond a short retention, because the script must judge expiry by the header alone.
+        let key = self.key.as_str();
+        let ttl = self.store.client.ttl(key).await;
+        if !self.is_plain && matches!(ttl, Ok(Ttl::Left(left)) if left < RETENTION / 2) {
+            let kept = self.store.client.expire(key, HOUR).await;
+            kept.expect("kept");
+        }
+        reply
     }
 
     async fn compare(&self) {
+        let read = self.run(Call::read()).await;
+        assert_eq!(record_in(&read), self.expected, "{}", read.verdict);
         let stored = self.store.client.get(self.key.as_str()).await;
-        let expected = self.expected.as_ref().map(Record::to_text);
-        assert_eq!(stored.expect("read"), expected, "{:?}", self.expected);
+        let stored = stored.expect("read").map(Bytes::from);
+        let whole = stored.as_ref().and_then(redis_text::read);
+        assert_eq!(whole.is_some(), self.expected.is_some());
+        if !self.is_plain {
+            assert_eq!(whole.map(|stored| stored.record), self.expected);
+        }
     }
+}
+
+/// The longest time between reading the server's clock and setting an expiry.
+const SETTING_TIME: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).expect("short")
 }
 
 impl history::Pair<Step> for Pair {
@@ -167,10 +322,13 @@ impl history::Pair<Step> for Pair {
         let deleted = self.store.client.delete(self.key.as_str()).await;
         deleted.expect("deleted");
         self.expected = None;
+        self.is_plain = false;
+        self.steps = 0;
         self.claims.clear();
     }
 
     async fn take(&mut self, step: Step) {
+        self.steps += 1;
         match step {
             Step::Pass(ms) => self.pass(ms).await,
             Step::Expire => self.expire().await,

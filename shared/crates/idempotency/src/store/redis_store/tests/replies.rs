@@ -3,7 +3,7 @@
 use foundation::secret::Secrets;
 use harness::RedisServer;
 use http::StatusCode;
-use redis_client::RedisConfig;
+use redis_client::{Expiry, RedisConfig};
 
 use super::super::*;
 use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
@@ -105,4 +105,58 @@ async fn a_key_without_a_record_is_free() {
     );
     let found = claimed.store.read(&absent, Deadline::UNKNOWN).await;
     assert_eq!(found, Ok(Found::Nothing));
+}
+
+/// A version from before plain commands wrote the record, and this version answers the key.
+#[tokio::test]
+async fn records_of_an_older_version_are_read() {
+    let ClaimedKey {
+        store, fence, key, ..
+    } = &claimed().await;
+    let found = store.read(key, Deadline::UNKNOWN).await;
+    let Ok(Found::Record(running, _)) = found else {
+        panic!("no record: {found:?}");
+    };
+    let response = SavedResponse::new(StatusCode::OK, "an older result");
+    let completed = decision::change(
+        Some(&running),
+        fence,
+        &Change::Complete(response.clone()),
+        running.leased_at,
+    );
+    let completed = completed.write.expect("a result");
+    let write = async |record: &Record| {
+        let written = store
+            .client
+            .set(key.as_str(), record.to_text(), Expiry::After(RETENTION));
+        written.await.expect("written");
+    };
+    let other = ClaimRequest {
+        owner: OwnerId::fresh(),
+        ..fence.claim.clone()
+    };
+    let claim = async || {
+        let claimed = store.claim(key, &other, Deadline::UNKNOWN).await;
+        claimed.expect("decided").value
+    };
+
+    write(&running).await;
+    let while_running = claim().await;
+    let renewal = Change::Renew(Duration::from_secs(60));
+    let renewed = store.change(key, fence, &renewal, Deadline::UNKNOWN).await;
+    write(&completed).await;
+    let replayed = claim().await;
+
+    assert!(
+        matches!(
+            while_running,
+            ClaimOutcome::Blocked(Blocked::InProgress { .. })
+        ),
+        "{while_running:?}"
+    );
+    assert_eq!(renewed.expect("decided").value, WriteResult::Stored(None));
+    assert!(
+        matches!(&replayed, ClaimOutcome::Blocked(Blocked::Replay(stored)) if *stored == response),
+        "{replayed:?}"
+    );
 }

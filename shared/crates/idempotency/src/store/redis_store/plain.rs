@@ -1,0 +1,103 @@
+//! What plain commands write, and which claims they answer, without a script.
+//!
+//! A claim of an absent key is a `SET` with `NX`, and its result is a `SET` with `IFEQ`: each is one atomic step, because
+//! it writes only if the stored value is the expected one. Both records are made by the rules in `decision`.
+//!
+//! If the key has a record, its text and its time to live answer most claims. Any other claim goes to the script, which
+//! judges again.
+
+use bytes::Bytes;
+use redis_client::Ttl;
+
+use crate::blocked::Blocked;
+use crate::decision::{self, Change, ClaimRequest, Fence, Start};
+use crate::record::{Record, State};
+use crate::store::{Grant, redis_text};
+use crate::store_time::StoreTime;
+
+/// The times in a record that a plain command writes: the key's expiry stands for them.
+const UNKNOWN_TIME: StoreTime = StoreTime::from_ms(0);
+
+/// A record that replaces another one.
+pub(super) struct Replacement {
+    pub(super) expected: Vec<u8>,
+    pub(super) text: Vec<u8>,
+}
+
+/// The record that a claim writes if the key is absent.
+pub(super) fn claim_text(claim: &ClaimRequest) -> Vec<u8> {
+    redis_text::write(&new_record(claim), claim.retention)
+}
+
+/// The grant of a claim whose record was written by a plain command.
+pub(super) fn grant(claim: &ClaimRequest) -> Grant {
+    Grant {
+        attempt: 1,
+        rev: 1,
+        is_first: true,
+        repeated: false,
+        took_over: false,
+        checkpoint: Bytes::new(),
+        first_at: None,
+        lease_left: claim.lease,
+        recognised_for: None,
+    }
+}
+
+/// The result of an attempt whose claim was its only write; `None`: the record of the attempt is not known.
+///
+/// A resumed lease does not know the claim: its length of the lease is zero.
+pub(super) fn completion(fence: &Fence, change: &Change) -> Option<Replacement> {
+    let is_known = fence.attempt == 1 && fence.rev == 1 && !fence.claim.lease.is_zero();
+    if !is_known || !matches!(change, Change::Complete(_)) {
+        return None;
+    }
+    let claimed = new_record(&fence.claim);
+    let completed = decision::change(Some(&claimed), fence, change, UNKNOWN_TIME).write?;
+    Some(Replacement {
+        expected: redis_text::write(&claimed, fence.claim.retention),
+        text: redis_text::write(&completed, fence.claim.retention),
+    })
+}
+
+/// What blocks a claim, if the text and the time to live of the stored record show it.
+///
+/// The time was read after the text. If another client has replaced the record in between, the time is that of its record.
+/// So it is used only if it is possible for this record.
+pub(super) fn blocked(stored: &Bytes, ttl: Ttl, claim: &ClaimRequest) -> Option<Blocked> {
+    let (Ttl::Left(left), Some(stored)) = (ttl, redis_text::read(stored)) else {
+        return None;
+    };
+    if left.is_zero() {
+        return None;
+    }
+    let record = stored.record;
+    let is_same_request = record.fingerprint == claim.fingerprint;
+    match record.state {
+        State::InProgress | State::Unknown if record.owner == claim.owner => None,
+        State::InProgress | State::Unknown if !is_same_request => Some(Blocked::Mismatch),
+        State::InProgress => {
+            let lease_left = left.checked_sub(stored.retention)?;
+            let is_possible = !lease_left.is_zero() && lease_left <= record.lease;
+            is_possible.then_some(Blocked::InProgress {
+                retry_after: lease_left,
+            })
+        }
+        // The record existed when its text was read, so its retention is not over. But another deployment may have written
+        // it, with a longer retention than this one has.
+        State::Completed { response, .. }
+            if left <= stored.retention && stored.retention <= claim.retention =>
+        {
+            Some(if is_same_request {
+                Blocked::Replay(response)
+            } else {
+                Blocked::Mismatch
+            })
+        }
+        State::Completed { .. } | State::Released { .. } | State::Unknown => None,
+    }
+}
+
+fn new_record(claim: &ClaimRequest) -> Record {
+    decision::start(Start::New, None, claim, UNKNOWN_TIME)
+}
