@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use harness::RedisServer;
+use http::StatusCode;
+use redis::Script;
 use redis::aio::MultiplexedConnection;
-use redis::{Script, Value};
-use redis_client::Repeat;
 use serde_json::json;
 use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     ClaimOutcome, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request,
-    Scope,
+    SavedResponse, Scope, WriteResult,
 };
 
 use super::progress;
@@ -27,28 +27,11 @@ use crate::stage::Stage;
 /// The number of concurrent tasks in the measurement of throughput.
 const TASKS: usize = 64;
 
-/// The engine's own script. The benchmark also sends this script with redis-rs alone.
-const CLAIM: &str = include_str!("../../../shared/crates/idempotency/src/store/record.lua");
-/// The arguments that the engine gives to the script.
-const ARGUMENTS: [(&str, &str); 7] = [
-    ("operation", "claim"),
-    ("owner", "00112233445566778899aabbccddeeff"),
-    (
-        "fingerprint",
-        "3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b",
-    ),
-    ("bound", "0000000000000"),
-    ("lease", "0030000"),
-    ("retention", "86400000"),
-    ("kept_for", "86430000"),
-];
-
 struct Bench {
     redis: RedisServer,
     engine: Idempotency,
     raw: MultiplexedConnection,
     one_set: Script,
-    script: Script,
     next: usize,
     calls: usize,
     calls_of_a_task: usize,
@@ -58,12 +41,18 @@ struct Bench {
 enum Call {
     /// The engine claims a fresh key.
     Claim,
+    /// The engine claims a fresh key and stores its result.
+    Run,
     /// `EVALSHA` around one `SET`.
     OneSet,
     /// `SET NX GET` with a fresh key.
     SetNxGet,
+    /// Two `SET` commands with one fresh key.
+    TwoSets,
     /// The engine claims a key that another attempt has claimed. The function checks the outcome.
     Blocked(Operation, fn(&ClaimOutcome<Lease>) -> bool),
+    /// `GET` of the record of this operation.
+    Get(Operation),
 }
 
 /// The quantity that is measured.
@@ -91,30 +80,39 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         (
             "server time of a claim / of `EVALSHA` around one `SET`",
             Of::ServerTime,
+            Call::Claim,
             Call::OneSet,
-            Limit::AtMost(2.5),
+            Limit::AtMost(1.0),
+        ),
+        (
+            "server time of a claim and its result / of two `SET`s",
+            Of::ServerTime,
+            Call::Run,
+            Call::TwoSets,
+            Limit::AtMost(4.0),
         ),
         (
             "latency of a claim / of `SET NX GET`, one at a time",
             Of::Latency,
+            Call::Claim,
             Call::SetNxGet,
             Limit::AtMost(1.5),
         ),
     ];
     let mut all = Vec::new();
-    for (what, of, beside, limit) in one_at_a_time {
+    for (what, of, call, beside, limit) in one_at_a_time {
         progress(what);
         let mut compared = Compared::new(what.to_owned(), "µs", limit);
         for _ in 0..rounds {
-            compared.engine.push(bench.measured(of, &Call::Claim).await);
+            compared.engine.push(bench.measured(of, &call).await);
             compared.beside.push(bench.measured(of, &beside).await);
         }
         all.push(compared);
     }
     progress("many claims at a time");
     all.push(bench.throughput(rounds).await);
-    progress("long bodies");
-    all.extend(bench.flatness(rounds).await);
+    progress("long records");
+    all.extend(bench.long_records(rounds).await);
 
     let mut section = Section::new("claim", "A claim beside a bare round trip");
     section.notes.push(format!(
@@ -172,12 +170,11 @@ impl Bench {
             raw: raw::connect(&url).await,
             redis,
             one_set: raw::one_set(),
-            script: Script::new(redis_client::Script::new(CLAIM, Repeat::Safe).text()),
             next: 0,
             calls,
             calls_of_a_task,
         };
-        for call in [Call::Claim, Call::OneSet] {
+        for call in [Call::Run, Call::OneSet] {
             bench.measured(Of::Latency, &call).await;
         }
         bench
@@ -192,16 +189,33 @@ impl Bench {
         let key = self.fresh_key();
         match call {
             Call::Claim => drop(started(&self.engine, &operation(&key, 10)).await),
+            Call::Run => {
+                let lease = started(&self.engine, &operation(&key, 10)).await;
+                let completed = lease
+                    .complete(SavedResponse::new(StatusCode::OK, "done"))
+                    .await;
+                assert!(matches!(completed, WriteResult::Stored(_)), "{completed:?}");
+            }
+            Call::TwoSets => {
+                for _ in 0..2 {
+                    let mut set = redis::cmd("SET");
+                    set.arg(format!("idempotency:plain:{key}"))
+                        .arg(RECORD.as_slice());
+                    set.arg("PX").arg(86_400_000);
+                    let _: () = set.query_async(&mut self.raw).await.expect("set");
+                }
+            }
             Call::OneSet => {
                 let key = format!("idempotency:raw:{key}");
                 raw::set(&self.one_set, &mut self.raw, &key).await;
             }
             Call::SetNxGet => {
-                let mut set = redis::cmd("SET");
-                set.arg(format!("idempotency:plain:{key}"));
-                set.arg(RECORD.as_slice());
-                set.arg("NX").arg("GET").arg("PX").arg(86_400_000);
+                let set = set_nx_get(&format!("idempotency:plain:{key}"));
                 let _: Option<Vec<u8>> = set.query_async(&mut self.raw).await.expect("set");
+            }
+            Call::Get(operation) => {
+                let get = redis::cmd("GET").arg(operation.key.as_str()).to_owned();
+                let _: Vec<u8> = get.query_async(&mut self.raw).await.expect("stored");
             }
             Call::Blocked(operation, is_so) => {
                 let outcome = claim(&self.engine, operation).await;
@@ -218,7 +232,7 @@ impl Bench {
             self.call(call).await;
         }
         match of {
-            Of::ServerTime => self.micros_per_script().await,
+            Of::ServerTime => self.server_micros(call.commands()).await / self.calls as f64,
             Of::Latency => micros(began.elapsed()) / self.calls as f64,
         }
     }
@@ -226,7 +240,7 @@ impl Bench {
     /// Compares the throughput of concurrent tasks that share one connection.
     async fn throughput(&mut self, rounds: usize) -> Compared {
         let what = format!(
-            "claims / the same script sent by redis-rs itself, {TASKS} tasks on one connection"
+            "claims / the same commands sent by redis-rs itself, {TASKS} tasks on one connection"
         );
         let mut compared = Compared::new(what, "/s", Limit::AtLeast(0.8));
         let calls = self.calls_of_a_task;
@@ -245,7 +259,7 @@ impl Bench {
             let sent = (0..TASKS).map(async |task| {
                 for call in 0..calls {
                     let key = format!("idempotency:raw:{round}-{task}-{call}");
-                    self.send_script(key).await;
+                    self.send_commands(&key).await;
                 }
             });
             join_all(sent).await;
@@ -254,28 +268,52 @@ impl Bench {
         compared
     }
 
-    /// Sends the engine's script with redis-rs.
-    async fn send_script(&self, key: String) {
-        let mut claim = self.script.key(key);
-        for (name, value) in ARGUMENTS {
-            claim.arg(name).arg(value);
-        }
-        let answer = claim.invoke_async(&mut self.raw.clone()).await;
-        let is_started = matches!(&answer, Ok(Value::Array(parts))
-            if parts.first() == Some(&Value::BulkString(b"claimed".into())));
-        assert!(is_started, "a fresh key is {answer:?}");
+    /// Sends the commands of a claim with redis-rs.
+    async fn send_commands(&self, key: &str) {
+        let mut claim = redis::pipe();
+        claim.add_command(set_nx_get(key)).cmd("PTTL").arg(key);
+        let replies: (Option<Vec<u8>>, i64) = claim
+            .query_async(&mut self.raw.clone())
+            .await
+            .expect("sent");
+        assert!(replies.0.is_none(), "the key is fresh");
     }
 
-    /// The time per script that Redis's statistics report, in microseconds.
-    async fn micros_per_script(&self) -> f64 {
+    /// The time that Redis's statistics report for these commands since the last reset, in microseconds.
+    async fn server_micros(&self, commands: &[&str]) -> f64 {
         let stats: String = self.redis.query(&["INFO", "commandstats"]).await;
-        let mut lines = stats.lines();
-        let line = lines.find(|line| line.starts_with("cmdstat_evalsha:"));
-        let value = line
-            .and_then(|line| line.split("usec_per_call=").nth(1))
-            .and_then(|rest| rest.split(',').next());
-        value.and_then(|value| value.parse().ok()).expect("counted")
+        let spent = stats.lines().filter_map(|line| {
+            let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            let mut numbers = numbers.split(',');
+            let spent = numbers.find_map(|number| number.strip_prefix("usec="))?;
+            commands
+                .contains(&name)
+                .then(|| spent.parse::<f64>().ok())?
+        });
+        spent.sum()
     }
+}
+
+impl Call {
+    /// The Redis commands of the call. The time of a script includes the commands inside the script.
+    fn commands(&self) -> &'static [&'static str] {
+        match self {
+            Self::Claim | Self::Blocked(..) => &["set", "pttl"],
+            // Servers without `IFEQ` run a script for the result. Its `SET` is counted twice.
+            Self::Run => &["set", "pttl", "evalsha"],
+            Self::OneSet => &["evalsha"],
+            Self::SetNxGet | Self::TwoSets => &["set"],
+            Self::Get(_) => &["get"],
+        }
+    }
+}
+
+/// The first command of a claim.
+fn set_nx_get(key: &str) -> redis::Cmd {
+    let mut set = redis::cmd("SET");
+    set.arg(key).arg(RECORD.as_slice());
+    set.arg("NX").arg("GET").arg("PX").arg(86_400_000);
+    set
 }
 
 async fn claim(engine: &Idempotency, payment: &Operation) -> ClaimOutcome<Lease> {

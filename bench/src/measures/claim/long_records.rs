@@ -1,4 +1,4 @@
-//! Measures whether a refused claim costs the server more if the record is long.
+//! Measures the server's time for a refused claim of a long record. The claim returns the whole record, as a `GET` does.
 
 use http::StatusCode;
 use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
@@ -6,67 +6,68 @@ use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
 use super::{Bench, Call, Compared, Of, operation, started};
 use crate::section::Limit;
 
-/// The length of a long checkpoint. It is close to the limit for checkpoints.
+/// The length of a checkpoint near the limit.
 const LONG_NOTE: usize = 65_000;
 /// The length of a long result.
-const LONG_RESULT: usize = 5_000_000;
-/// The length of a short checkpoint and of a short result.
-const SHORT: usize = 100;
+const LONG_RESULT: usize = 1_000_000;
 
 impl Bench {
-    /// Measures Redis's time for a conflict with a long checkpoint, and for a mismatch with a long result. Both are compared
-    /// with short records.
-    pub(super) async fn flatness(&mut self, rounds: usize) -> [Compared; 2] {
-        let conflicts = [self.at_work(LONG_NOTE).await, self.at_work(SHORT).await];
-        let mismatches = [self.done(LONG_RESULT).await, self.done(SHORT).await];
+    /// Redis's time for a conflict with a long checkpoint and for a mismatch with a long result, compared with a `GET`.
+    pub(super) async fn long_records(&mut self, rounds: usize) -> [Compared; 2] {
+        let conflict = self.at_work(LONG_NOTE).await;
+        let mismatch = self.done(LONG_RESULT).await;
         [
-            self.flat("conflict", LONG_NOTE, conflicts, rounds).await,
-            self.flat("mismatch", LONG_RESULT, mismatches, rounds).await,
+            self.long("conflict", LONG_NOTE, conflict, rounds).await,
+            self.long("mismatch", LONG_RESULT, mismatch, rounds).await,
         ]
     }
 
-    async fn flat(
+    async fn long(
         &mut self,
         what: &str,
         bytes: usize,
-        [long, short]: [Call; 2],
+        (claim, get): (Call, Call),
         rounds: usize,
     ) -> Compared {
-        let what = format!("server time of a {what} over {bytes} bytes / over {SHORT}");
-        // A ratio up to this limit counts as equal, because of noise.
-        let mut compared = Compared::new(what, "µs", Limit::AtMost(1.25));
+        let what = format!("server time of a {what} over {bytes} bytes / of a `GET` of the record");
+        let mut compared = Compared::new(what, "µs", Limit::AtMost(1.5));
         for _ in 0..rounds {
             compared
                 .engine
-                .push(self.measured(Of::ServerTime, &long).await);
+                .push(self.measured(Of::ServerTime, &claim).await);
             compared
                 .beside
-                .push(self.measured(Of::ServerTime, &short).await);
+                .push(self.measured(Of::ServerTime, &get).await);
         }
         compared
     }
 
-    /// Prepares a claim of a key whose attempt has a checkpoint of this length.
-    async fn at_work(&mut self, note: usize) -> Call {
+    /// A claim of a key whose attempt has a checkpoint.
+    async fn at_work(&mut self, note: usize) -> (Call, Call) {
         let operation = operation(&self.fresh_key(), 10);
         let mut lease = started(&self.engine, &operation).await;
         let noted = lease.checkpoint(vec![b'x'; note]).await;
         assert_eq!(noted, WriteResult::Stored(()), "the note is kept");
-        Call::Blocked(operation, |outcome| {
+        let get = Call::Get(operation.clone());
+        let claim = Call::Blocked(operation, |outcome| {
             matches!(outcome, ClaimOutcome::Blocked(Blocked::InProgress { .. }))
-        })
+        });
+        (claim, get)
     }
 
-    /// Prepares a claim of a key that has the result of a different operation. The result has this length.
-    async fn done(&mut self, result: usize) -> Call {
+    /// A claim whose key has the result of a different operation.
+    async fn done(&mut self, result: usize) -> (Call, Call) {
         let key = self.fresh_key();
         let lease = started(&self.engine, &operation(&key, 10)).await;
         let response = SavedResponse::new(StatusCode::OK, vec![b'x'; result]);
         let completed = lease.complete(response).await;
         let is_kept = matches!(completed, WriteResult::Stored(_));
         assert!(is_kept, "the result is kept: {completed:?}");
-        Call::Blocked(operation(&key, 20), |outcome| {
+        let other = operation(&key, 20);
+        let get = Call::Get(other.clone());
+        let claim = Call::Blocked(other, |outcome| {
             matches!(outcome, ClaimOutcome::Blocked(Blocked::Mismatch))
-        })
+        });
+        (claim, get)
     }
 }
