@@ -6,7 +6,7 @@
 #
 #   NAME=value            surrounding spaces are dropped; a # after a space starts a comment, any other # is kept
 #   NAME="value"          or 'value': the text between the quotes, unchanged
-#   export NAME=value     the same as without `export`
+#   export NAME=value     as `NAME=value`
 #
 # Values are neither expanded nor unescaped. Other lines, except comments and empty ones, end the program with an error.
 # The error names the line's number but does not quote the line, because the line can hold a secret.
