@@ -2,7 +2,8 @@
 # Reads `.env`; other scripts source this file. `.env` itself is never sourced, because the shell would expand a `$` or a
 # backquote in a password.
 
-# load_dotenv <file>: exports the file's variables, except those that the environment has already, even if empty.
+# load_dotenv <file>: exports the file's variables. A variable that is already in the environment keeps its value, even
+# if that value is empty.
 #
 #   NAME=value            surrounding spaces are dropped; a # after a space starts a comment, any other # is kept
 #   NAME="value"          or 'value': the text between the quotes, unchanged

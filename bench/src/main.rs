@@ -42,7 +42,7 @@ use self::stage::Stage;
 
 /// The folder for the tables and pictures of every run.
 const PASSING: &str = "target/bench";
-/// The folder for the results that the repository keeps: those of a complete run.
+/// The folder for the results of a complete run, which the repository keeps.
 const RESULTS: &str = "bench/results";
 
 #[tokio::main(flavor = "current_thread")]

@@ -23,7 +23,7 @@ def page(name):
 
 
 def links(text):
-    """The links of a page, without those in its blocks of code."""
+    """The links of a page, except for links in blocks of code."""
     return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
