@@ -8,8 +8,8 @@ help: ## list these commands
 run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads .env)
 	@scripts/run
 
-# make exports the variables of its command line to its commands. There `PATH=/api/…` would replace the folders of programs, and
-# no program would be found. Without PATH, the shell searches its default folders.
+# make exports the variables of its command line to the commands of a rule. In these commands, `PATH=/api/…` would replace the folders of
+# programs, and no program would be found. Without PATH, the shell searches its default folders.
 ifneq ($(filter new,$(MAKECMDGOALS)),)
 ifeq ($(origin PATH),command line)
 export ENDPOINT_PATH := $(PATH)

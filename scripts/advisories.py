@@ -38,11 +38,11 @@ class Package(NamedTuple):
 
 
 class Unreachable(Exception):
-    """OSV did not answer, so the packages are unchecked."""
+    """Raised if OSV did not answer. The packages are then unchecked."""
 
 
 class Failed(Exception):
-    """The script cannot parse a lock file or an answer of OSV."""
+    """Raised if the script cannot parse a lock file or an answer of OSV."""
 
 
 def cargo_lock(text):

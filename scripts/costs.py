@@ -49,8 +49,8 @@ PRICES = {
     "atlas_m10_hour": 0.08,
 }
 
-# The average payment. The round trips are those of docs/architecture.md; the times are for a provider that takes 300
-# ms, and the traces assume that payments are spread evenly over the month.
+# The average payment. docs/architecture.md has the numbers of round trips; the times are for a provider that takes 300 ms, and the traces
+# assume that payments are spread evenly over the month.
 PAYMENT = {
     "requests": {
         # function: (requests per payment, milliseconds, GB of memory)

@@ -2,11 +2,12 @@
 # Reads `.env`; other scripts source this file. `.env` itself is never sourced, because the shell would expand a `$` or a
 # backquote in a password.
 
-# load_dotenv <file>: exports the file's variables, except those that the environment has already, even if empty.
+# load_dotenv <file>: exports the file's variables. A variable that is already in the environment keeps its value, even
+# if that value is empty.
 #
 #   NAME=value            surrounding spaces are dropped; a # after a space starts a comment, any other # is kept
 #   NAME="value"          or 'value': the text between the quotes, unchanged
-#   export NAME=value     the same as without `export`
+#   export NAME=value     as `NAME=value`
 #
 # Values are neither expanded nor unescaped. Other lines, except comments and empty ones, end the program with an error.
 # The error names the line's number but does not quote the line, because the line can hold a secret.

@@ -13,7 +13,7 @@ NOT_ASKED_FOR = {"BuildId", "DeploymentAlarms"}
 
 
 class Unusable(Exception):
-    """The file is invalid. The message contains no value, because a value may be a secret."""
+    """Raised if the file is invalid. The message contains no value, because a value can be a secret."""
 
 
 def overrides(deploy):

@@ -3,8 +3,8 @@
 #
 # Each download is verified by hash: tools from PyPI against scripts/locks (run `scripts/lock-tools` after changing a version
 # here), packages from npm against package-lock.json, the jars against tests/harness/mongo/jars.sha256. A program from crates.io is
-# verified by cargo: the registry's index has the hash of the package, whose own Cargo.lock has those of its dependencies. apt
-# and brew verify what they install.
+# verified by cargo: the registry's index has the hash of the package, and the package's own Cargo.lock has the hashes of its dependencies.
+# apt and brew verify what they install.
 #
 # Each version of a tool has its own folder outside the clone, so that several clones share it. The installation creates bin/ last, so
 # a folder with bin/ is complete.

@@ -1,4 +1,4 @@
-//! The settings of every Rust contestant, and the work that all contestants do, so that all do the same work.
+//! The settings of every Rust contestant, and the work that all contestants do.
 //!
 //! The contestant of this workspace also has the common parts of its functions (`shared::lambda`, a log line per call), with and
 //! without idempotency. With idempotency it also writes a metric per call, which counts as added cost.

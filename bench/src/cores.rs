@@ -20,7 +20,8 @@ pub(crate) enum Cores {
 
 /// Moves this process, its future children and Redis to these cores. Returns a sentence about the result.
 pub(crate) async fn assign(stage: &Stage, cores: Cores) -> &'static str {
-    // Determined before this process moves to one core. After the move, the system reports only one core.
+    // The number of cores is determined before this process moves to one core. After the move, the system reports only one
+    // core.
     static LAST: OnceLock<usize> = OnceLock::new();
     let cores_there = || std::thread::available_parallelism().map_or(1, usize::from);
     let last = LAST.get_or_init(|| cores_there() - 1);

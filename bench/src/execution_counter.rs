@@ -54,12 +54,12 @@ impl ExecutionCounter {
         format!("http://{}/work", self.address)
     }
 
-    /// Holds all answers back from now on.
+    /// Holds all answers back until the next call of `open`.
     pub(crate) fn close(&self) {
         self.is_open.send_replace(false);
     }
 
-    /// Sends all answers, including those held back.
+    /// Sends the answers that were held back, and sends later answers at once.
     pub(crate) fn open(&self) {
         self.is_open.send_replace(true);
     }

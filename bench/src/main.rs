@@ -42,7 +42,7 @@ use self::stage::Stage;
 
 /// The folder for the tables and pictures of every run.
 const PASSING: &str = "target/bench";
-/// The folder for the results that the repository keeps: those of a complete run.
+/// The folder for the results of a complete run, which the repository keeps.
 const RESULTS: &str = "bench/results";
 
 #[tokio::main(flavor = "current_thread")]
@@ -82,7 +82,7 @@ async fn run() -> Result<Vec<String>, String> {
     let wanted: Vec<_> = wanted.collect();
     let has_contestants = wanted.iter().any(|measure| measure.has_contestants);
     let scale = settings.scale;
-    // Determined before the measures start, because the measures can change files.
+    // The commit is determined before the measures start, because the measures can change files.
     let commit = machine::commit();
     let machine = machine::describe(&commit);
     let is_whole = scale == Scale::Full && only.is_none() && !settings.has_other_keys;

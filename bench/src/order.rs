@@ -37,7 +37,7 @@ impl Order {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            // As long as a UUID, the usual key of clients.
+            // The key is as long as a UUID, because most clients use a UUID.
             key: format!("00000000-0000-4000-8000-{number:012}"),
             amount: 1999,
             pad_bytes,

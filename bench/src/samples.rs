@@ -72,12 +72,12 @@ impl fmt::Display for Spread {
     }
 }
 
-/// For each round, the ratio of `above` to `below`.
+/// The ratios of `above` to `below`, one for each round.
 pub(crate) fn ratios(above: &[f64], below: &[f64]) -> Vec<f64> {
     above.iter().zip(below).map(|(a, b)| a / b).collect()
 }
 
-/// For each round, the difference `from` minus `less`.
+/// The differences `from` minus `less`, one for each round.
 pub(crate) fn differences(from: &[f64], less: &[f64]) -> Vec<f64> {
     from.iter().zip(less).map(|(a, b)| a - b).collect()
 }
@@ -107,7 +107,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// The quantile: the given share of all values is less than or equal to it.
+/// The least of the values for which this holds: at least the given share of all values is less than or equal to it.
 fn quantile(values: &[f64], part: f64) -> f64 {
     assert!(!values.is_empty(), "nothing was measured");
     let mut sorted = values.to_vec();

@@ -51,13 +51,14 @@ impl Section {
         self.table = format!("| {names} |\n|{}\n", "---|".repeat(count));
     }
 
-    /// Adds a row with its title and cells, and its numbers under its name.
+    /// Adds a row to the table, with a title and cells. Stores the numbers of the row under the row's name.
     pub(crate) fn row(&mut self, (title, name): (&str, &str), cells: &str, numbers: Value) {
         self.table += &format!("| {title} | {cells} |\n");
         self.data.insert(name.to_owned(), numbers);
     }
 
-    /// Moves the numbers of all rows that were added so far under one name, so that other numbers can be added beside them.
+    /// Moves the numbers of all rows so far into one JSON object with this name. Numbers that are added later are stored beside
+    /// that object.
     pub(crate) fn nest(&mut self, name: &str) {
         let all = std::mem::take(&mut self.data);
         self.data.insert(name.to_owned(), all.into());

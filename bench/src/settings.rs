@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) trials: usize,
     /// The number of rounds in which the engine is compared with a bare client.
     pub(crate) claim_rounds: usize,
-    /// The number of calls in one of the `claim_rounds`, and the number of calls of each concurrent task.
+    /// Two numbers of calls: the calls in each of the `claim_rounds`, and the calls of each concurrent task.
     pub(crate) claim_calls: (usize, usize),
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Around<'a> {
     pub(crate) mongo: Option<&'a FaultProxy>,
     /// The counter of the executions of the process; `None` if the work does not call a counter.
     pub(crate) counter: Option<&'a ExecutionCounter>,
-    /// The timeout of an invocation, which is also the lease of an attempt.
+    /// The timeout of an invocation. It is also the lease of an attempt; with this workspace's engine the lease is longer.
     pub(crate) timeout: Duration,
     /// The time between the timeout and the kill of the process.
     pub(crate) grace: Duration,

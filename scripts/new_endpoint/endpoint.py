@@ -20,7 +20,7 @@ CARGO = set("alloc build core deps examples incremental main proc-macro std test
 
 
 class Refused(Exception):
-    """Nothing is written. The message names what is wrong, what was found and what is accepted."""
+    """Raised if no endpoint is written; all files are then as before. The message names what is wrong, what was found and what is accepted."""
 
 
 class Endpoint(NamedTuple):

@@ -61,7 +61,7 @@ def local_route(clone, endpoint):
 
 
 def refuse_the_same(path, other):
-    """A router has one function per path. It also accepts only one name for a parameter at one place."""
+    """A router has one function per path. It also accepts only one name for the parameter at one position of a path."""
     for mine, its in zip(path.split("/")[1:], other.split("/")[1:]):
         if mine != its and mine.startswith("{") and its.startswith("{"):
             raise Refused(f"PATH is `{path}`, and `{other}` exists; accepted: `{its}` in place of `{mine}`, because both name the same part")

@@ -167,7 +167,7 @@ def every_route_is_throttled(templates):
     settings = stage["RouteSettings"]
     assert set(settings) == {f"{method} {path}" for method, path in routes(stack)} - {"POST /api/payments"}
     for limits in settings.values():
-        # A parameter would stay a string here, which API Gateway rejects.
+        # The template has numbers here. The value of a parameter would stay a string, which API Gateway rejects.
         assert all(isinstance(limits[name], int) for name in ("ThrottlingRateLimit", "ThrottlingBurstLimit")), limits
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": "7", "ThrottlingBurstLimit": "7"}
 
@@ -204,7 +204,7 @@ def only_pages_of_named_origins_may_call_the_api(templates):
 )
 def every_deployment_publishes_versions_and_shifts_traffic_gradually(templates):
     build = templates.main["Parameters"]["BuildId"]
-    # SAM uses ten characters of the id in a name.
+    # SAM puts the first ten characters of the build id into the name of a version's resource.
     assert "Default" not in build and build["AllowedPattern"] == "[a-z0-9]{10}"
 
     def versions(build_id):

@@ -39,7 +39,7 @@ NOT_SET = {
 
 
 def known_variables():
-    """The variables in docs/configuration.md, without those that only Lambda or a test sets."""
+    """The variables in docs/configuration.md, except for variables that only Lambda or a test sets."""
     text = (ROOT / "docs/configuration.md").read_text().split("\n## Set by Lambda")[0]
     names = set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE))
     assert len(names) > 25, names

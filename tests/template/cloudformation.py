@@ -35,7 +35,7 @@ EXPANDED = {}
 
 
 class Broken(Exception):
-    """CloudFormation would reject the template or its parameters."""
+    """Raised if CloudFormation would reject the template or its parameters."""
 
 
 def read(path):

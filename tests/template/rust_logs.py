@@ -52,7 +52,7 @@ def is_mark(token, marks):
 
 
 def end(code, start):
-    """The place after the bracket that closes the one at `start`."""
+    """The index after the bracket that closes the bracket at `start`."""
     open_brackets = []
     for place in range(start, len(code)):
         if is_mark(code[place], CLOSING):
@@ -80,7 +80,7 @@ def without_tests(code):
 
 
 def arguments(code, start):
-    """The arguments of the macro whose bracket is at `start`, each as its tokens."""
+    """The arguments of the macro whose opening bracket is at `start`. Each argument is a list of tokens."""
     found, place, last = [[]], start + 1, end(code, start) - 1
     while place < last:
         after = end(code, place) if is_mark(code[place], CLOSING) else place + 1

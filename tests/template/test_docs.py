@@ -23,7 +23,7 @@ def page(name):
 
 
 def links(text):
-    """The links of a page, without those in its blocks of code."""
+    """The links of a page, except for links in blocks of code."""
     return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
@@ -57,7 +57,8 @@ class Documents(unittest.TestCase):
         self.assertEqual(costs.IDLE["alarm_metrics"], metrics)
         self.assertEqual(costs.IDLE["own_metrics"], sum(len(values) for _, values in own_metrics().values()))
         parameters = Templates().main["Parameters"]
-        # One secret per parameter except for the URLs of Redis, because the cache is created, plus the template's own secrets.
+        # Each parameter of a secret needs one secret, and the template creates its own. The parameters of Redis's URLs need none, because
+        # the stack creates the cache.
         own = len(Templates().stack(**CREATED).of_type("AWS::SecretsManager::Secret"))
         given = [name for name in parameters if name.endswith("SecretArn") and not name.startswith("Redis")]
         self.assertEqual(costs.IDLE["secrets"], len(given) + own)

@@ -50,7 +50,7 @@ class LogMessages(unittest.TestCase):
 
 
 class Sources(unittest.TestCase):
-    """How messages are read from Rust."""
+    """Tests how messages are read from Rust sources."""
 
     def test_messages_are_read_in_every_form(self):
         source = r'''

@@ -1,6 +1,6 @@
 'use strict';
 // Lambda's runtime in a few lines: fetches an event, calls the handler and sends its answer. It replaces AWS's runtime client, whose
-// package must be compiled on the machine. It does less than that client, so it does not slow Powertools down.
+// package must be compiled on the machine. This loop does less work than AWS's client, so it does not slow Powertools down.
 
 const http = require('node:http');
 

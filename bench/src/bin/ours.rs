@@ -27,7 +27,7 @@ const ROUTE: &str = "/bench";
 const TENANT: &str = "bench";
 
 struct State {
-    /// `None` for the same function without idempotency.
+    /// `None` if the function runs without idempotency.
     idempotency: Option<Idempotency>,
     settings: ContestantSettings,
     scope: Scope,

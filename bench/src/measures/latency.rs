@@ -17,9 +17,10 @@ use crate::stage::{Around, Stage};
 
 /// The percentiles of slow calls. They are computed over the calls of all rounds, because one round has too few calls.
 const TAILS: [(&str, f64); 2] = [("p99_us", 0.99), ("p99.9_us", 0.999)];
-/// The points of the curves. At each point, a curve shows the time that this share of the calls exceeded.
+/// The points of the curves, as shares of all calls. For example, the curve shows at 0.01 the time that 1 % of the calls
+/// exceeded.
 const CURVE: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001];
-/// The points of the curves that have a mark on the axis, with the name of the mark.
+/// The marks on the axis: the point of the curves, and the name of the mark.
 const NAMED: [(f64, &str); 4] = [
     (0.5, "50 %"),
     (0.1, "90 %"),
@@ -134,13 +135,13 @@ impl Taken {
         rounds.map(|took| percentile(took, 0.5)).collect()
     }
 
-    /// The latency that the given share of the calls of all rounds stays below.
+    /// The quantile of the latencies of all rounds. The given share of the calls takes at most this time.
     fn tail(&self, name: &'static str, situation: Situation, part: f64) -> Option<f64> {
         let rounds = self.0.get(&(name, situation))?;
         Some(percentile(&rounds.concat(), part))
     }
 
-    /// For each round, the difference between the medians of a fresh call and of a call of the same program without
+    /// The added cost in each round: the median of fresh calls, minus the median of fresh calls to the same program without
     /// idempotency.
     fn added(&self, contestant: &Contestant) -> Vec<f64> {
         let fresh = |name| self.medians(name, Situation::Fresh);

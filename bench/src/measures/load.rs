@@ -55,7 +55,8 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         for round in 1..=rounds {
             for candidate in in_turn(&candidates, round) {
                 if in_flight == 1 && matches!(candidate, Candidate::OneProcess(_)) {
-                    // With one call in flight, this candidate is the same as `Processes`.
+                    // With one call in flight, `Processes` also starts only one process, so a second measurement would show
+                    // nothing new.
                     continue;
                 }
                 let name = candidate.name();
@@ -135,7 +136,7 @@ impl Candidate {
         }
     }
 
-    /// The name of the candidate to compare with.
+    /// The name of the candidate with which this candidate is compared.
     fn beside(self) -> String {
         match self {
             Self::OneProcess(_) => "ours-off-one-process".to_owned(),

@@ -23,7 +23,7 @@ const WINDOW: Duration = Duration::from_secs(3_600);
 const LEASE: Duration = Duration::from_secs(60);
 
 struct State {
-    /// `None` for the same function without idempotency.
+    /// `None` if the function runs without idempotency.
     store: Option<ValkeyStore>,
     lease: Duration,
     settings: ContestantSettings,

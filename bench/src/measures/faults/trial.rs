@@ -44,8 +44,8 @@ struct Processes {
     next: Lambda,
 }
 
-/// The timeout of an invocation, which is also the lease of an attempt. With this workspace's engine the lease is two seconds
-/// longer.
+/// The timeout of an invocation. It is also the lease of an attempt, except with this workspace's engine: there the lease is
+/// two seconds longer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// The time between the timeout and the kill of the process. Lambda kills at the timeout; on a slow machine the benchmark must
 /// not kill a process that is about to answer.
