@@ -279,6 +279,8 @@ async fn a_missing_permission_fails_its_operation() {
         // The script of the probe and the idempotency scripts call these commands.
         ("-time", all.clone()),
         ("-strlen", all.clone()),
+        ("-pttl", all.clone()),
+        ("-pexpiretime", all.clone()),
         ("-getrange", all),
     ];
     for (rule, operations) in cases {

@@ -20,7 +20,8 @@ pub struct Entry {
     pub progress: Progress,
     /// Number of attempts so far.
     pub attempt: u64,
-    /// Time since the first claim of the key.
+    /// Time since the first claim of the key. For a completed key in Redis without MongoDB, it can be the time since the
+    /// result.
     pub first_seen: Duration,
     /// Time since the lease of an unfinished attempt ended; zero while the lease runs, and for a finished key.
     pub lease_over_for: Duration,

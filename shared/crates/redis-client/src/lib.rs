@@ -247,8 +247,10 @@ impl RedisClient {
         // A script can fail after a write. Only an error that precedes its execution proves that it has not run.
         match request {
             Request::Script(_) if !reason.precedes_execution() => Err(Error::Unanswered(reason)),
-            // The node that redirected the second command may have run the first one.
-            Request::Pair(_) if self.inner.is_cluster && request::is_redirection(&error) => {
+            // In a cluster, the error can be the reply to the second command, and the first one has run.
+            Request::Pair(_)
+                if self.inner.is_cluster && request::may_follow_a_write(&error, reason) =>
+            {
                 Err(Error::Unanswered(reason))
             }
             _ => Err(Error::Refused(reason)),

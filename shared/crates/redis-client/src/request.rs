@@ -14,7 +14,7 @@ use redis::cluster_routing::{
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, cmd, pipe};
 
 use super::connection::{Connection, ConnectionState};
-use super::{Repeat, Script, diagnosis};
+use super::{Reason, Repeat, Script, diagnosis};
 
 /// A request to Redis.
 pub(super) enum Request<'a> {
@@ -297,9 +297,11 @@ fn is_asked_elsewhere(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
 }
 
-/// Whether a node sent the command elsewhere, or asked to send it again.
-pub(super) fn is_redirection(error: &RedisError) -> bool {
-    is_asked_elsewhere(error) || is_without_node(error)
+/// Whether the cluster client reports this error even if only the second of two commands got it. It does so for a
+/// redirection, and for every error that calls for another node or a later repetition.
+pub(super) fn may_follow_a_write(error: &RedisError, reason: Reason) -> bool {
+    let is_about_the_node = reason.precedes_execution() && reason != Reason::AuthFailed;
+    is_asked_elsewhere(error) || is_without_node(error) || is_about_the_node
 }
 
 /// Whether a node rejected the command for now, or no node was found. In both cases the command has not run.

@@ -88,10 +88,13 @@ impl RedisStore {
         claim: &ClaimRequest,
         deadline: Deadline,
     ) -> Result<Option<ClaimOutcome<Grant>>, StoreError> {
-        if self.commands == Commands::Script {
+        let text = match self.commands {
+            Commands::Plain => plain::claim_text(claim),
+            Commands::Script => None,
+        };
+        let Some(text) = text else {
             return Ok(None);
-        }
-        let text = plain::claim_text(claim);
+        };
         let kept_for = claim.retention.saturating_add(claim.lease);
         let client = self.client.within(deadline);
         match client.set_if_absent(key.as_str(), &text, kept_for).await {

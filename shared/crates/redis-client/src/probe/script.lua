@@ -1,9 +1,11 @@
--- Runs on the probe's key the same commands as the idempotency scripts run on theirs. A user who lacks the permission
+-- Runs on the probe's key the same commands as idempotency runs on its keys. A user who lacks the permission
 -- for one of them fails the probe.
 -- KEYS: the probe's key. Arguments: `value`, and its time to live, `ttl_ms`. Returns the value read.
 local key = KEYS[1]
 redis.call('TIME')
 redis.call('SET', key, args.value, 'PX', args.ttl_ms)
 redis.call('STRLEN', key)
+redis.call('PTTL', key)
+redis.call('PEXPIRETIME', key)
 redis.call('GETRANGE', key, '0', '-1')
 return redis.call('GET', key)

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use redis_client::Ttl;
 
+use crate::Policy;
 use crate::blocked::Blocked;
 use crate::decision::{self, Change, ClaimRequest, Fence, Start};
 use crate::record::{Record, State};
@@ -24,9 +25,17 @@ pub(super) struct Replacement {
     pub(super) text: Vec<u8>,
 }
 
-/// The record that a claim writes if the key is absent.
-pub(super) fn claim_text(claim: &ClaimRequest) -> Vec<u8> {
-    redis_text::write(&new_record(claim), claim.retention)
+/// The record that a claim writes if the key is absent; `None`: only the script can write it.
+///
+/// If the policy limits the time of another attempt, the record needs the time of the first claim. A command such as
+/// `EXPIRE` or `MIGRATE` can change the expiry, and with it a time that is not in the record.
+pub(super) fn claim_text(claim: &ClaimRequest) -> Option<Vec<u8>> {
+    match claim.policy {
+        Policy::Rerun { .. } => None,
+        Policy::AtMostOnce | Policy::RerunAlways => {
+            Some(redis_text::write(&new_record(claim), claim.retention))
+        }
+    }
 }
 
 /// The grant of a claim whose record was written by a plain command.

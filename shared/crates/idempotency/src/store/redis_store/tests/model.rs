@@ -295,7 +295,8 @@ impl World {
         }
         let expiry = self.now + ms(claim.retention) + LEASE;
         let record = decision::start(decision::Start::New, None, &claim, self.at());
-        self.put(plain::claim_text(&claim), expiry, record);
+        let text = redis_text::write(&record_without_times(&record), claim.retention);
+        self.put(text, expiry, record);
         let grant = plain::grant(&claim);
         let held = Held {
             attempt: grant.attempt,
@@ -617,6 +618,16 @@ impl Model for Search {
             once!("a repeated claim");
         }
         properties
+    }
+}
+
+/// What a plain claim writes. The production code leaves claims whose policy has a limit to the script; the search does
+/// not, so that it covers more.
+fn record_without_times(record: &Record) -> Record {
+    Record {
+        leased_at: StoreTime::from_ms(0),
+        first_at: StoreTime::from_ms(0),
+        ..record.clone()
     }
 }
 
