@@ -42,6 +42,10 @@ enum Commands {
     /// Plain commands where they can answer, otherwise the script.
     Plain,
     /// The script only.
+    #[cfg_attr(
+        not(feature = "memory"),
+        expect(dead_code, reason = "only Redis behind memory needs the script only")
+    )]
     Script,
 }
 
