@@ -10,7 +10,7 @@
 //! (`AWS_LAMBDA_MAX_CONCURRENCY`), they run in parallel.
 //!
 //! There is no shutdown work when Lambda ends the process (SIGTERM). Every write is acknowledged before its
-//! response, log lines are not buffered, and the operating system closes the connections. To receive the signal, a
+//! response, all log lines are written before it, and the operating system closes the connections. To receive the signal, a
 //! function would have to register as an extension, which costs a request at each start.
 //!
 //! Only this module uses `lambda_http`.

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent, Runtime};
 use lambda_http::service_fn;
 use serde_json::value::RawValue;
+use telemetry::logging;
 use tracing::{Instrument, info, info_span};
 
 use super::payload::Payload;
@@ -63,6 +64,7 @@ async fn answer<F: Future<Output = Box<RawValue>>>(
         let answer = handled.catch_unwind().await;
         let duration_ms = began.elapsed().as_secs_f64() * 1e3;
         info!(panicked = answer.is_err(), duration_ms, "answered");
+        logging::flush();
         answer.map_err(|_| Diagnostic {
             error_type: PANICKED.0.to_owned(),
             error_message: PANICKED.1.to_owned(),

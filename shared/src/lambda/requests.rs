@@ -12,6 +12,7 @@ use http_api::{self as web, IntoResponse, Invocation, Response};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::lambda_runtime::{LambdaEvent, Runtime};
 use lambda_http::{Body, service_fn};
+use telemetry::logging;
 use tracing::{Instrument, info, info_span};
 
 use super::http_event::HttpEvent;
@@ -86,6 +87,7 @@ async fn answer(
         };
         let duration_ms = began.elapsed().as_secs_f64() * 1e3;
         info!(http.method = %method, http.path = path, http.status = response.status().as_u16(), duration_ms, "answered");
+        logging::flush();
         response
     };
     let response = handled.instrument(span).await;

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -89,19 +90,40 @@ pub fn init(config: &LogConfig, crates: &'static [&'static str]) {
     };
 }
 
-/// Writes `line` to standard output as one line of JSON.
-pub fn write_line(line: &impl Serialize) {
-    let Ok(mut bytes) = serde_json::to_vec(line) else {
-        return;
-    };
-    bytes.push(b'\n');
-    write(&bytes);
+/// Adds `line` as one line of JSON to the next write to standard output: the write of the next log line, or of
+/// [`flush`].
+pub(super) fn write_later(line: &impl Serialize) {
+    let mut waiting = WAITING.lock();
+    append(&mut waiting, line);
+    if waiting.len() > MOST_WAITING {
+        write(&waiting);
+        waiting.clear();
+    }
 }
 
-fn write(line: &[u8]) {
-    // One write per line, so that lines of parallel invocations do not mix. If standard output is closed, the line
-    // is lost.
-    let _ = std::io::stdout().lock().write_all(line);
+/// Writes the lines that wait for the next log line. A process may be frozen or killed after it has sent a response, so
+/// it calls this before.
+pub fn flush() {
+    let mut waiting = WAITING.lock();
+    if !waiting.is_empty() {
+        write(&waiting);
+        waiting.clear();
+    }
+}
+
+/// Appends `line` as one line of JSON.
+fn append(lines: &mut Vec<u8>, line: &impl Serialize) {
+    let length = lines.len();
+    match serde_json::to_writer(&mut *lines, line) {
+        Ok(()) => lines.push(b'\n'),
+        Err(_) => lines.truncate(length),
+    }
+}
+
+/// Writes whole lines to standard output, in one system call, so that lines of parallel invocations do not mix. If
+/// standard output is closed, the lines are lost.
+fn write(lines: &[u8]) {
+    let _ = std::io::stdout().lock().write_all(lines);
 }
 
 /// The name of this program, which is the name of its function.
@@ -132,6 +154,11 @@ fn default_format() -> LogFormat {
         LogFormat::Json
     }
 }
+
+/// The lines that wait for the next log line.
+static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// The most bytes that wait. A pipe takes this number of bytes at once.
+const MOST_WAITING: usize = 4_096;
 
 struct JsonLines;
 
@@ -170,13 +197,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
             }
         }
         event.record(&mut fields);
-        write_line(&Line {
+        let line = Line {
             timestamp: rfc3339(now()),
             level: event.metadata().level().as_str(),
             message: fields.0.remove("message").unwrap_or_default(),
             target: event.metadata().target(),
             fields: fields.0,
-        });
+        };
+        let mut waiting = WAITING.lock();
+        append(&mut waiting, &line);
+        write(&waiting);
+        waiting.clear();
     }
 }
 

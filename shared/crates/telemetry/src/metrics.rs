@@ -5,7 +5,8 @@
 //! No crate is used for the format. The existing crates add a global recorder and wrap the handler, and so are more
 //! complicated than the format itself.
 //!
-//! Metrics are written only on Lambda.
+//! Metrics are written only on Lambda, together with the next log line or at the end of the invocation. So an invocation needs
+//! one write. If the process is killed before, the metrics since the last log line are lost.
 
 use foundation::Environment;
 use jiff::Timestamp;
@@ -71,7 +72,7 @@ impl Metrics {
     /// "redis")`.
     pub fn record(&self, dimension: (&'static str, &'static str), metrics: &[Metric]) {
         if self.enabled {
-            logging::write_line(&self.line(dimension, metrics, logging::now()));
+            logging::write_later(&self.line(dimension, metrics, logging::now()));
         }
     }
 
