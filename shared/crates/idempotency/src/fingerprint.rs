@@ -66,6 +66,11 @@ impl Fingerprint {
         Ok(Self(hasher.finalize().into()))
     }
 
+    /// The digest.
+    pub(super) fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Parses a fingerprint of 64 lowercase hexadecimal digits, for a caller that computes fingerprints by rules of its
     /// own.
     pub fn from_hex(text: &str) -> Option<Self> {

@@ -24,6 +24,11 @@ impl OwnerId {
         Self(u128::from_be_bytes(bits))
     }
 
+    /// The bits, the most significant byte first.
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
     /// Parses 32 lowercase hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bits = [0; 16];

@@ -13,7 +13,7 @@ use super::store_time::StoreTime;
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 pub use text::Unreadable;
 #[cfg(feature = "redis")]
-pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, field};
+pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, append_number, field};
 
 /// The record of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

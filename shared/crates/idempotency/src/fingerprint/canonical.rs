@@ -13,6 +13,7 @@
 
 mod outline;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use foundation::json::{Text, without_mark};
@@ -119,7 +120,9 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
 }
 
 fn write_string(text: &[u8], form: &mut Vec<u8>) {
-    form.extend_from_slice(format!("s{}:", text.len()).as_bytes());
+    form.push(b's');
+    form.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
+    form.push(b':');
     form.extend_from_slice(text);
 }
 
@@ -132,23 +135,31 @@ fn write_number(text: &str, form: &mut Vec<u8>) {
     };
     let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits: String = whole.chars().chain(fraction.chars()).collect();
+    let digits = match fraction {
+        "" => Cow::Borrowed(whole),
+        fraction => Cow::Owned([whole, fraction].concat()),
+    };
     let significant = digits.trim_end_matches('0');
     let dropped = digits.len() - significant.len();
     let significant = significant.trim_start_matches('0');
     let shift = i128::try_from(dropped).unwrap_or(i128::MAX)
         - i128::try_from(fraction.len()).unwrap_or(i128::MAX);
-    let number = match power
-        .parse::<i128>()
-        .ok()
-        .and_then(|power| power.checked_add(shift))
-    {
-        _ if significant.is_empty() => "n0e0;".to_owned(),
-        Some(power) => format!("n{sign}{significant}e{power};"),
-        // An exponent beyond 64 bits is compared by its digits.
-        None => format!("n{sign}{significant}e{shift}+{power};"),
-    };
-    form.extend_from_slice(number.as_bytes());
+    if significant.is_empty() {
+        form.extend_from_slice(b"n0e0;");
+        return;
+    }
+    let mut write = |text: &str| form.extend_from_slice(text.as_bytes());
+    write("n");
+    write(sign);
+    write(significant);
+    write("e");
+    let sum = power.parse::<i128>().ok();
+    match sum.and_then(|power| power.checked_add(shift)) {
+        Some(power) => write(itoa::Buffer::new().format(power)),
+        // An exponent beyond 128 bits is compared by its digits.
+        None => write(&format!("{shift}+{power}")),
+    }
+    write(";");
 }
 
 #[cfg(test)]

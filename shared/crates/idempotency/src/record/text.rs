@@ -33,6 +33,8 @@ pub(crate) const COUNT_WIDTH: usize = 10;
 /// Width of an instant or a policy's bound.
 pub(crate) const TIME_WIDTH: usize = 13;
 pub(crate) const LEASE_WIDTH: usize = 7;
+const FLAG_WIDTH: usize = 1;
+const LENGTH_WIDTH: usize = 8;
 const FIELDS: usize = 13;
 /// Widths of the fields after the version.
 const WIDTHS: [usize; FIELDS - 1] = [
@@ -45,9 +47,9 @@ const WIDTHS: [usize; FIELDS - 1] = [
     TIME_WIDTH,
     TIME_WIDTH,
     TIME_WIDTH,
-    1,
+    FLAG_WIDTH,
     64,
-    8,
+    LENGTH_WIDTH,
 ];
 
 /// The stored value is not a record that this version can read.
@@ -58,14 +60,36 @@ pub struct Unreadable;
 impl Record {
     /// The record as text, in the form that stores may keep.
     pub fn to_text(&self) -> Vec<u8> {
-        self.to_text_after(VERSION)
+        let mut text = VERSION.as_bytes().to_vec();
+        self.append_to(&mut text);
+        text
     }
 
-    /// The record as text whose header begins with `prefix`.
-    pub(crate) fn to_text_after(&self, prefix: &str) -> Vec<u8> {
+    /// Appends the rest of the header and the body to a text that has the first words of the header.
+    ///
+    /// Every claim and every result is written here, so nothing but the text itself is allocated.
+    pub(crate) fn append_to(&self, text: &mut Vec<u8>) {
         let body = self.body();
-        let fields = self.fields(body.len());
-        [prefix.as_bytes(), fields.as_bytes(), &body].concat()
+        text.reserve_exact(FIELDS_BYTES + body.len());
+        let state = self.state.name();
+        text.push(b' ');
+        text.extend_from_slice(state.as_bytes());
+        text.resize(text.len() + STATE_WIDTH.saturating_sub(state.len()), b' ');
+        append_hex(text, &self.owner.to_bytes());
+        append_number(text, self.attempt, COUNT_WIDTH);
+        append_number(text, self.rev, COUNT_WIDTH);
+        append_number(text, self.leased_at.as_ms(), TIME_WIDTH);
+        append_number(text, whole_ms(self.lease), LEASE_WIDTH);
+        append_number(text, self.policy.to_bound_ms(), TIME_WIDTH);
+        append_number(text, self.first_at.as_ms(), TIME_WIDTH);
+        let finished_at = self.finished_at().map_or(0, StoreTime::as_ms);
+        append_number(text, finished_at, TIME_WIDTH);
+        append_number(text, self.took_over.into(), FLAG_WIDTH);
+        append_hex(text, &self.fingerprint.to_bytes());
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        append_number(text, length, LENGTH_WIDTH);
+        text.push(b'\n');
+        text.extend_from_slice(&body);
     }
 
     /// The part after the header: the response of a completed record, otherwise the checkpoint.
@@ -74,24 +98,6 @@ impl Record {
             State::Completed { response, .. } => response.to_bytes(),
             _ => self.checkpoint.clone(),
         }
-    }
-
-    fn fields(&self, body_length: usize) -> String {
-        format!(
-            " {:<STATE_WIDTH$} {} {} {} {} {} {} {} {} {} {} {:08}\n",
-            self.state.name(),
-            self.owner,
-            field(self.attempt, COUNT_WIDTH),
-            field(self.rev, COUNT_WIDTH),
-            field(self.leased_at.as_ms(), TIME_WIDTH),
-            field(whole_ms(self.lease), LEASE_WIDTH),
-            field(self.policy.to_bound_ms(), TIME_WIDTH),
-            field(self.first_at.as_ms(), TIME_WIDTH),
-            field(self.finished_at().map_or(0, StoreTime::as_ms), TIME_WIDTH),
-            u8::from(self.took_over),
-            self.fingerprint,
-            body_length,
-        )
     }
 
     /// Parses a record.
@@ -185,8 +191,33 @@ impl State {
 
 /// A number with the width of its header field. Scripts receive numbers in this form, so that the scripts need not
 /// format them.
-pub(crate) fn field(number: u64, width: usize) -> String {
-    format!("{number:0width$}")
+pub(crate) fn field(number: u64, width: usize) -> Vec<u8> {
+    let mut field = Vec::with_capacity(width);
+    append_digits(&mut field, number, width);
+    field
+}
+
+/// Appends a space, and a number with the width of its header field.
+pub(crate) fn append_number(text: &mut Vec<u8>, number: u64, width: usize) {
+    text.push(b' ');
+    append_digits(text, number, width);
+}
+
+fn append_digits(text: &mut Vec<u8>, number: u64, width: usize) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number);
+    let zeros = width.saturating_sub(digits.len());
+    text.resize(text.len() + zeros, b'0');
+    text.extend_from_slice(digits.as_bytes());
+}
+
+/// Appends a space, and bytes as lowercase hexadecimal digits.
+fn append_hex(text: &mut Vec<u8>, bytes: &[u8]) {
+    text.push(b' ');
+    let start = text.len();
+    text.resize(start + 2 * bytes.len(), b'0');
+    // Fails only for a buffer of another length.
+    let _ = hex::encode_to_slice(bytes, &mut text[start..]);
 }
 
 fn number(field: &str) -> Option<u64> {

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::record::{Record, TIME_WIDTH, field};
+use crate::record::{Record, TIME_WIDTH, append_number};
 use crate::store_time::whole_ms;
 
-const VERSION: &str = "tb2 ";
+const VERSION: &str = "tb2";
 
 /// A record, and the retention with which it was written.
 pub(super) struct StoredText {
@@ -30,15 +30,17 @@ pub(super) struct StoredText {
 
 /// The record as text.
 pub(super) fn write(record: &Record, retention: Duration) -> Vec<u8> {
-    let retention = field(whole_ms(retention), TIME_WIDTH);
-    record.to_text_after(&format!("{VERSION}{retention}"))
+    let mut text = VERSION.as_bytes().to_vec();
+    append_number(&mut text, whole_ms(retention), TIME_WIDTH);
+    record.append_to(&mut text);
+    text
 }
 
 /// Parses the text that [`write()`] writes; `None`: any other text, also a record of an older version.
 pub(super) fn read(text: &Bytes) -> Option<StoredText> {
-    let fields = VERSION.len() + TIME_WIDTH;
-    let retention = text.get(..fields)?.strip_prefix(VERSION.as_bytes())?;
-    let retention = std::str::from_utf8(retention).ok()?;
+    let fields = VERSION.len() + 1 + TIME_WIDTH;
+    let header = std::str::from_utf8(text.get(..fields)?).ok()?;
+    let retention = header.strip_prefix(VERSION)?.strip_prefix(' ')?;
     let digits = retention.bytes().all(|byte| byte.is_ascii_digit());
     Some(StoredText {
         retention: Duration::from_millis(digits.then(|| retention.parse().ok())??),
