@@ -124,6 +124,7 @@ impl Idempotency {
                     claim,
                     attempt: grant.attempt,
                     rev: grant.rev,
+                    checkpoint: Some(grant.checkpoint.clone()),
                 };
                 let (engine, key) = (Arc::clone(&self.engine), operation.key.clone());
                 let lease = Lease::granted(engine, key, fence, deadline, grant, ends);

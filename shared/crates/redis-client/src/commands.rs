@@ -13,6 +13,8 @@ pub enum Expiry {
     After(Duration),
     /// The value expires at this time of the server's clock, in milliseconds since 1970.
     AtMs(u64),
+    /// The value expires when the value that it replaces would have expired.
+    Kept,
     /// Never: the value stays until it is deleted.
     Never,
 }
@@ -29,12 +31,13 @@ pub enum Ttl {
 }
 
 impl Expiry {
-    /// The option of `SET` and its milliseconds; `None`: no option.
-    pub(super) fn option(self) -> Option<(&'static str, u64)> {
+    /// The option of `SET`, and the milliseconds that follow it.
+    pub(super) fn option(self) -> (Option<&'static str>, Option<u64>) {
         match self {
-            Self::After(time) => Some(("PX", at_least_one_ms(time))),
-            Self::AtMs(ms) => Some(("PXAT", ms)),
-            Self::Never => None,
+            Self::After(time) => (Some("PX"), Some(at_least_one_ms(time))),
+            Self::AtMs(ms) => (Some("PXAT"), Some(ms)),
+            Self::Kept => (Some("KEEPTTL"), None),
+            Self::Never => (None, None),
         }
     }
 }
@@ -88,9 +91,9 @@ impl RedisClient {
     ) -> Result<(), Error> {
         let mut set = cmd("SET");
         set.arg(key).arg(value.as_ref());
-        if let Some((option, ms)) = expiry.option() {
-            set.arg(option).arg(ms);
-        }
+        let (option, ms) = expiry.option();
+        // An absent argument adds no word to the command.
+        set.arg(option).arg(ms);
         self.command(Repeat::Never, &set).await
     }
 

@@ -109,13 +109,14 @@ impl RedisClient {
         value: &[u8],
         expiry: Expiry,
     ) -> Result<bool, Error> {
-        let expiry = expiry.option().map(|(option, ms)| (option, ms.to_string()));
-        let expiry = expiry.as_ref().map(|(option, ms)| (*option, ms.as_str()));
+        let (option, ms) = expiry.option();
+        let ms = ms.map(|ms| ms.to_string());
         let request = Request::CompareAndSet(CompareAndSet {
             key,
             expected,
             value,
-            expiry,
+            option,
+            ms: ms.as_deref(),
         });
         match self.send(Repeat::Safe, &request).await? {
             Value::Okay => Ok(true),

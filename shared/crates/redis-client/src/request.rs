@@ -37,8 +37,10 @@ pub(super) struct CompareAndSet<'a> {
     pub(super) key: &'a str,
     pub(super) expected: &'a [u8],
     pub(super) value: &'a [u8],
-    /// The option of `SET` that limits the life of the new value, and its milliseconds.
-    pub(super) expiry: Option<(&'a str, &'a str)>,
+    /// The option of `SET` that limits the life of the new value.
+    pub(super) option: Option<&'static str>,
+    /// The milliseconds that follow the option.
+    pub(super) ms: Option<&'a str>,
 }
 
 /// A node of a cluster, by the address in the cluster's own configuration.
@@ -121,23 +123,19 @@ impl CompareAndSet<'_> {
     fn as_command(&self) -> Cmd {
         let words = "SET".len() + "IFEQ".len() + self.key.len();
         let values = self.expected.len() + self.value.len();
-        let expiry = self
-            .expiry
-            .map_or(0, |(option, ms)| option.len() + ms.len());
-        let mut set = Cmd::with_capacity(7, words + values + expiry);
+        let expiry = [self.option, self.ms].map(|word| word.map_or(0, str::len));
+        let bytes = words + values + expiry.iter().sum::<usize>();
+        let mut set = Cmd::with_capacity(7, bytes);
         set.arg("SET").arg(self.key).arg(self.value);
         set.arg("IFEQ").arg(self.expected);
-        if let Some((option, ms)) = self.expiry {
-            set.arg(option).arg(ms);
-        }
+        set.arg(self.option).arg(self.ms);
         set
     }
 
     fn script_args(&self) -> Vec<(&str, &[u8])> {
         let mut args = vec![("expected", self.expected), ("value", self.value)];
-        if let Some((option, ms)) = self.expiry {
-            args.extend([("option", option.as_bytes()), ("ms", ms.as_bytes())]);
-        }
+        args.extend(self.option.map(|option| ("option", option.as_bytes())));
+        args.extend(self.ms.map(|ms| ("ms", ms.as_bytes())));
         args
     }
 }

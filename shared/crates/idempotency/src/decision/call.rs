@@ -32,6 +32,9 @@ pub struct Fence {
     /// The revision that a renewal or a checkpoint replaces; zero: unknown. The write replaces no other revision, so a
     /// delayed copy of the write cannot undo a later write.
     pub rev: u64,
+    /// The checkpoint in the record of that revision. `None`: unknown, or the attempt has changed more than its checkpoint
+    /// since the claim. A store that ignores it stores the same.
+    pub checkpoint: Option<Bytes>,
 }
 
 /// A write of the owner to its record.

@@ -48,6 +48,7 @@ fn fence() -> Fence {
         claim: first(),
         attempt: 1,
         rev: 1,
+        checkpoint: None,
     }
 }
 
@@ -272,6 +273,7 @@ fn a_takeover_ends_before_the_provider_forgets() {
         claim,
         attempt: 2,
         rev: taken.rev,
+        checkpoint: None,
     };
     let renew = |lease, ms| change(Some(&taken), &fence, &Change::Renew(lease), at(ms));
     assert_eq!(renew(LEASE, last + 1), Step::answer(WriteResult::TooLate));
@@ -584,6 +586,7 @@ fn the_attempt_after_a_reopening_is_a_takeover() {
         claim: resuming,
         attempt: next.attempt,
         rev: next.rev,
+        checkpoint: None,
     };
     let released = written(change(Some(&next), &fence, &Change::Release, over));
     assert_eq!(

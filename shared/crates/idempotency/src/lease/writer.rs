@@ -3,12 +3,14 @@
 //! The writer retries each write until the authoritative store acknowledges it or the time is over. The store checks at
 //! each write that the record still belongs to this attempt.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fmt, mem};
 
+use bytes::Bytes;
 use foundation::Deadline;
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::blocked::{Blocked, UnknownCause};
@@ -25,9 +27,9 @@ pub(super) struct Writer {
     engine: Arc<Engine>,
     key: RecordKey,
     fence: Fence,
-    /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight. So
-    /// the store never mistakes a later write for a retry of a write whose reply was lost.
-    rev: AtomicU64,
+    /// The record after this attempt's last acknowledged write. It is unknown while a write is in flight. So the store
+    /// never mistakes a later write for a retry of a write whose reply was lost.
+    known: Mutex<Known>,
     /// Whether another process may write for this attempt at the same time, because that process may have the token of
     /// this writer, or because this writer was made from a token without a revision.
     is_shared: AtomicBool,
@@ -35,6 +37,15 @@ pub(super) struct Writer {
     follows_strictly: bool,
     /// The end of the invocation.
     deadline: Deadline,
+}
+
+/// The part of its record that the holder of a lease knows.
+#[derive(Default)]
+struct Known {
+    /// The revision; zero: unknown.
+    rev: u64,
+    /// The checkpoint; `None`: unknown, or the attempt has changed more than its checkpoint since the claim.
+    checkpoint: Option<Bytes>,
 }
 
 /// How long a write that ends the attempt is retried if no deadline is known.
@@ -56,7 +67,10 @@ impl Writer {
         Self {
             engine,
             key,
-            rev: AtomicU64::new(fence.rev),
+            known: Mutex::new(Known {
+                rev: fence.rev,
+                checkpoint: fence.checkpoint.clone(),
+            }),
             is_shared: AtomicBool::new(false),
             follows_strictly: false,
             fence,
@@ -68,7 +82,8 @@ impl Writer {
     pub(super) fn resumed(engine: Arc<Engine>, token: LeaseToken, deadline: Deadline) -> Self {
         let fence = Fence {
             attempt: token.attempt,
-            rev: 0,
+            rev: token.rev.unwrap_or(0),
+            checkpoint: None,
             claim: ClaimRequest {
                 owner: token.owner,
                 fingerprint: token.fingerprint,
@@ -79,7 +94,6 @@ impl Writer {
             },
         };
         Self {
-            rev: AtomicU64::new(token.rev.unwrap_or(0)),
             is_shared: AtomicBool::new(token.rev.is_none()),
             follows_strictly: token.rev.is_some(),
             ..Self::new(engine, token.key, fence, deadline)
@@ -100,7 +114,7 @@ impl Writer {
 
     /// The revision of this attempt's last acknowledged write, if known.
     pub(super) fn rev(&self) -> Option<u64> {
-        Some(self.rev.load(Ordering::Relaxed)).filter(|rev| *rev > 0)
+        Some(self.known.lock().rev).filter(|rev| *rev > 0)
     }
 
     pub(super) fn derived_key(&self) -> DerivedKey {
@@ -146,12 +160,16 @@ impl Writer {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// The revision that the next write follows; zero if another process may have written since. From this call until
-    /// the write is acknowledged, the revision is unknown: the write may be stored even if its reply is lost or this
-    /// call is dropped.
-    fn take_rev(&self) -> u64 {
-        let rev = self.rev.swap(0, Ordering::Relaxed);
-        if self.is_shared() { 0 } else { rev }
+    /// The record that the next write follows; unknown if another process may have written since. From this call until
+    /// the write is acknowledged, the record is unknown: the write may be stored even if its reply is lost or this call
+    /// is dropped.
+    fn take_known(&self) -> Known {
+        let known = mem::take(&mut *self.known.lock());
+        if self.is_shared() {
+            Known::default()
+        } else {
+            known
+        }
     }
 
     /// The time until which a write that ends the attempt is retried: the end of the invocation, if known.
@@ -184,8 +202,10 @@ impl Writer {
         until: Deadline,
     ) -> Result<WriteResult<Option<SavedResponse>>, StoreError> {
         let mut pause = FIRST_PAUSE;
+        let known = self.take_known();
         let mut fence = Fence {
-            rev: self.take_rev(),
+            rev: known.rev,
+            checkpoint: known.checkpoint,
             ..self.fence.clone()
         };
         loop {
@@ -200,11 +220,11 @@ impl Writer {
                     ..
                 }) if fence.rev == 0 || !(self.is_shared() || self.follows_strictly) => {
                     fence.rev = rev;
+                    fence.checkpoint = None;
                     continue;
                 }
                 Ok(Answer { value, .. }) => {
-                    let rev = rev_after(&value, fence.rev);
-                    self.rev.store(rev, Ordering::Relaxed);
+                    *self.known.lock() = known_after(&value, change, fence);
                     return Ok(value);
                 }
                 Err(error) => error,
@@ -252,13 +272,31 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// The revision that the holder knows after this result of a write that followed `rev`; zero: unknown.
-fn rev_after(written: &WriteResult<Option<SavedResponse>>, rev: u64) -> u64 {
+/// The record after this result of a change.
+fn known_after(
+    written: &WriteResult<Option<SavedResponse>>,
+    change: &Change,
+    fence: Fence,
+) -> Known {
+    let Fence {
+        rev, checkpoint, ..
+    } = fence;
     match written {
-        WriteResult::Stored(_) if rev > 0 => rev + 1,
-        WriteResult::Outdated(rev) => *rev,
-        WriteResult::TooLate | WriteResult::TooLarge => rev,
-        WriteResult::Stored(_) | WriteResult::Superseded(_) | WriteResult::NotDurable => 0,
+        WriteResult::Stored(_) if rev > 0 => Known {
+            rev: rev + 1,
+            checkpoint: match change {
+                Change::Checkpoint(stored) => checkpoint.map(|_| stored.clone()),
+                _ => None,
+            },
+        },
+        WriteResult::Outdated(rev) => Known {
+            rev: *rev,
+            checkpoint: None,
+        },
+        WriteResult::TooLate | WriteResult::TooLarge => Known { rev, checkpoint },
+        WriteResult::Stored(_) | WriteResult::Superseded(_) | WriteResult::NotDurable => {
+            Known::default()
+        }
     }
 }
 

@@ -130,6 +130,7 @@ impl HeldWrite {
             claim: super::identity::claim(protocol, self.id),
             attempt: self.attempt,
             rev: self.rev,
+            checkpoint: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Redis as the authoritative store: one atomic step on one key, the server's clock.
 //!
-//! A claim of an absent key and the result of its attempt are plain commands. Every other call is a script.
+//! A claim of an absent key is plain commands, and so are a checkpoint, a mark as unknown and the result of the first
+//! attempt, until it renews its lease. Every other call is a script.
 //!
 //! A record is a string that an operator can `GET`. A finished record expires when the retention has passed since it
 //! was written. An unfinished record expires when the retention has passed since the end of its lease. So Redis alone
@@ -15,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use foundation::Deadline;
 use redis::Value;
-use redis_client::{Error, Expiry, RedisClient, Repeat, Script, SetIfAbsent};
+use redis_client::{Error, RedisClient, Repeat, Script, SetIfAbsent};
 
 use self::call::Call;
 use super::redis_text;
@@ -36,7 +37,7 @@ pub(crate) struct RedisStore {
     commands: Commands,
 }
 
-/// The commands with which claims and results are written.
+/// The commands with which claims and changes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Commands {
     /// Plain commands where they can answer, otherwise the script.
@@ -138,8 +139,8 @@ impl RedisStore {
         ))))
     }
 
-    /// Stores the result by a plain command; false: only the script can store it.
-    async fn complete_plainly(
+    /// Writes a change by a plain command; false: only the script can write it.
+    async fn change_plainly(
         &self,
         key: &RecordKey,
         fence: &Fence,
@@ -147,17 +148,20 @@ impl RedisStore {
         deadline: Deadline,
     ) -> Result<bool, StoreError> {
         let replacement = match self.commands {
-            Commands::Plain => plain::completion(fence, change),
+            Commands::Plain => plain::replacement(fence, change),
             Commands::Script => None,
         };
         let Some(replacement) = replacement else {
             return Ok(false);
         };
-        let (expected, text) = (&replacement.expected, &replacement.text);
-        let expiry = Expiry::After(fence.claim.retention);
+        let plain::Replacement {
+            expected,
+            text,
+            expiry,
+        } = &replacement;
         let client = self.client.within(deadline);
         let key = key.as_str();
-        match client.set_if_equal(key, expected, text, expiry).await {
+        match client.set_if_equal(key, expected, text, *expiry).await {
             Ok(is_replaced) => Ok(is_replaced),
             Err(Error::Refused(_)) => Ok(false),
             Err(error) => Err(unavailable(error)),
@@ -227,7 +231,7 @@ impl Store for RedisStore {
         change: &Change,
         deadline: Deadline,
     ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
-        if self.complete_plainly(key, fence, change, deadline).await? {
+        if self.change_plainly(key, fence, change, deadline).await? {
             return Ok(Answer::of_all(WriteResult::Stored(None)));
         }
         let call = Call::change(fence, change, self.retention);

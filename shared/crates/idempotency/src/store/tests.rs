@@ -59,6 +59,7 @@ async fn unfinished_records_come_in_pages() {
                 claim,
                 attempt: 1,
                 rev: 1,
+                checkpoint: None,
             };
             let released = store.change(&key, &fence, &Change::Release, deadline);
             released.await.expect("released");
@@ -134,6 +135,7 @@ fn an_unreadable_value_is_never_replaced() {
         claim: claim(),
         attempt: 1,
         rev: 1,
+        checkpoint: None,
     };
     let seen = decision::start(decision::Start::New, None, &claim(), at(0)).version();
 

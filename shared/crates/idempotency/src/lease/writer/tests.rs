@@ -35,6 +35,7 @@ fn fence() -> Fence {
         },
         attempt: 1,
         rev: 1,
+        checkpoint: None,
     }
 }
 
@@ -66,22 +67,34 @@ async fn claimed(engine: &Idempotency) -> (Lease, LeaseToken) {
 }
 
 #[test]
-fn the_revision_after_a_write_is_known_only_if_the_one_before_it_was() {
+fn the_record_after_a_write_is_known_only_if_the_one_before_it_was() {
+    let note = || Some(Bytes::from("note"));
+    let renewal = Change::Renew(Duration::from_secs(30));
+    let checkpoint = Change::Checkpoint("note".into());
+    let stored = || WriteResult::Stored(None);
+    let nothing = || Some(Bytes::new());
     let cases = [
-        (WriteResult::Stored(None), 4, 5),
-        (WriteResult::Stored(None), 4, 5),
-        (WriteResult::Stored(None), 0, 0),
-        (WriteResult::Stored(None), 0, 0),
-        (WriteResult::TooLate, 4, 4),
-        (WriteResult::Outdated(7), 4, 7),
-        (WriteResult::Superseded(None), 4, 0),
+        (stored(), &checkpoint, (4, nothing()), (5, note())),
+        (stored(), &checkpoint, (4, None), (5, None)),
+        (stored(), &renewal, (4, note()), (5, None)),
+        (stored(), &renewal, (0, None), (0, None)),
+        (WriteResult::TooLate, &renewal, (4, note()), (4, note())),
+        (WriteResult::Outdated(7), &renewal, (4, note()), (7, None)),
+        (
+            WriteResult::Superseded(None),
+            &renewal,
+            (4, note()),
+            (0, None),
+        ),
     ];
-    for (changed, before, expected) in cases {
-        assert_eq!(
-            rev_after(&changed, before),
-            expected,
-            "{changed:?}, {before}"
-        );
+    for (written, change, (rev, checkpoint), expected) in cases {
+        let before = Fence {
+            rev,
+            checkpoint,
+            ..fence()
+        };
+        let known = known_after(&written, change, before);
+        assert_eq!((known.rev, known.checkpoint), expected, "{written:?}");
     }
 }
 
@@ -99,7 +112,7 @@ async fn a_lease_knows_the_revision_of_its_last_write() {
     let (mut lease, _) = claimed(&Idempotency::in_memory()).await;
     assert_eq!(lease.checkpoint("a note").await, WriteResult::Stored(()));
     assert_eq!(lease.rev(), Some(2));
-    assert_eq!(lease.writer.take_rev(), 2);
+    assert_eq!(lease.writer.take_known().rev, 2);
     assert_eq!(lease.rev(), None, "a write is in flight");
 }
 

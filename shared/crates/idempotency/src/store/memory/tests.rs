@@ -39,6 +39,7 @@ fn fence(claim: &ClaimRequest) -> Fence {
         claim: claim.clone(),
         attempt: 1,
         rev: 1,
+        checkpoint: None,
     }
 }
 

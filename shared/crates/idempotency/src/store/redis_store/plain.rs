@@ -1,13 +1,14 @@
 //! What plain commands write, and which claims they answer, without a script.
 //!
-//! A claim of an absent key is a `SET` with `NX`, and its result is a `SET` with `IFEQ`: each is one atomic step, because
-//! it writes only if the stored value is the expected one. Both records are made by the rules in `decision`.
+//! A claim of an absent key is a `SET` with `NX`, which writes only if the key is absent. A result, a checkpoint or a mark
+//! as unknown is a `SET` with `IFEQ`, which writes only if the stored record is the expected one. So each is one atomic
+//! step. The rules in `decision` make all these records.
 //!
 //! If the key has a record, its text and its time to live answer most claims. Any other claim goes to the script, which
 //! judges again.
 
 use bytes::Bytes;
-use redis_client::Ttl;
+use redis_client::{Expiry, Ttl};
 
 use crate::Policy;
 use crate::blocked::Blocked;
@@ -23,18 +24,26 @@ const UNKNOWN_TIME: StoreTime = StoreTime::from_ms(0);
 pub(super) struct Replacement {
     pub(super) expected: Vec<u8>,
     pub(super) text: Vec<u8>,
+    pub(super) expiry: Expiry,
 }
 
+/// The longest checkpoint that a plain command sends, to compare the record with it. A script does not need the stored
+/// checkpoint, and costs the server less than a longer comparison.
+const LONGEST_COMPARED: usize = 4_096;
+
 /// The record that a claim writes if the key is absent; `None`: only the script can write it.
+pub(super) fn claim_text(claim: &ClaimRequest) -> Option<Vec<u8>> {
+    is_claimed_plainly(claim.policy).then(|| redis_text::write(&new_record(claim), claim.retention))
+}
+
+/// Whether a plain command may write a claim under this policy.
 ///
 /// If the policy limits the time of another attempt, the record needs the time of the first claim. A command such as
 /// `EXPIRE` or `MIGRATE` can change the expiry, and with it a time that is not in the record.
-pub(super) fn claim_text(claim: &ClaimRequest) -> Option<Vec<u8>> {
-    match claim.policy {
-        Policy::Rerun { .. } => None,
-        Policy::AtMostOnce | Policy::RerunAlways => {
-            Some(redis_text::write(&new_record(claim), claim.retention))
-        }
+fn is_claimed_plainly(policy: Policy) -> bool {
+    match policy {
+        Policy::Rerun { .. } => false,
+        Policy::AtMostOnce | Policy::RerunAlways => true,
     }
 }
 
@@ -53,19 +62,35 @@ pub(super) fn grant(claim: &ClaimRequest) -> Grant {
     }
 }
 
-/// The result of an attempt whose claim was its only write; `None`: the record of the attempt is not known.
-///
-/// A resumed lease does not know the claim: its length of the lease is zero.
-pub(super) fn completion(fence: &Fence, change: &Change) -> Option<Replacement> {
-    let is_known = fence.attempt == 1 && fence.rev == 1 && !fence.claim.lease.is_zero();
-    if !is_known || !matches!(change, Change::Complete(_)) {
-        return None;
-    }
-    let claimed = new_record(&fence.claim);
-    let completed = decision::change(Some(&claimed), fence, change, UNKNOWN_TIME).write?;
+/// The record of a change, and the record that it replaces; `None`: only the script can write the change.
+pub(super) fn replacement(fence: &Fence, change: &Change) -> Option<Replacement> {
+    let expiry = match change {
+        Change::Complete(_) => Expiry::After(fence.claim.retention),
+        // Neither moves the end of the lease, and the expiry shows this end.
+        Change::Checkpoint(_) | Change::MarkUnknown => Expiry::Kept,
+        Change::Release | Change::Renew(_) => return None,
+    };
+    let stored = known_record(fence)?;
+    let next = decision::change(Some(&stored), fence, change, UNKNOWN_TIME).write?;
+    let retention = fence.claim.retention;
     Some(Replacement {
-        expected: redis_text::write(&claimed, fence.claim.retention),
-        text: redis_text::write(&completed, fence.claim.retention),
+        expected: redis_text::write(&stored, retention),
+        text: redis_text::write(&next, retention),
+        expiry,
+    })
+}
+
+/// The record of the attempt, if only plain commands have written it. If the guess is wrong, the stored record differs from
+/// it, and the script writes the change.
+fn known_record(fence: &Fence) -> Option<Record> {
+    let checkpoint = fence.checkpoint.as_ref()?;
+    let is_plain = fence.attempt == 1
+        && is_claimed_plainly(fence.claim.policy)
+        && checkpoint.len() <= LONGEST_COMPARED;
+    is_plain.then(|| Record {
+        rev: fence.rev,
+        checkpoint: checkpoint.clone(),
+        ..new_record(&fence.claim)
     })
 }
 

@@ -59,6 +59,7 @@ fn fence(claim: &ClaimRequest, attempt: u64, rev: u64) -> Fence {
         claim: claim.clone(),
         attempt,
         rev,
+        checkpoint: None,
     }
 }
 

@@ -82,6 +82,7 @@ impl Pair {
                     claim,
                     attempt,
                     rev,
+                    checkpoint: None,
                 });
             }
             Step::ClaimAgain(which, amount) => {
@@ -287,6 +288,7 @@ impl Pair {
                     claim,
                     attempt: record.attempt,
                     rev: record.rev,
+                    checkpoint: None,
                 };
                 let step = decision::change(Some(record), &fence, &change, now);
                 (Update::of_change(key, record, &change), step.write)

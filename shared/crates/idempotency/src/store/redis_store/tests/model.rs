@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use redis_client::Ttl;
+use redis_client::{Expiry, Ttl};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::super::plain;
@@ -35,6 +35,8 @@ struct Search {
     ticks: u64,
     faults: u8,
     renewals: u8,
+    /// Whether attempts mark their outcome as unknown.
+    marks: bool,
     bug: Option<Bug>,
 }
 
@@ -101,6 +103,7 @@ enum Client {
 struct Held {
     attempt: u64,
     rev: u64,
+    checkpoint: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +117,7 @@ enum Action {
     Pttl(u8),
     Script(u8),
     Complete(u8),
+    MarkUnknown(u8),
     Renew(u8),
     Checkpoint(u8),
     Crash(u8),
@@ -131,6 +135,7 @@ impl Search {
         ticks: 4,
         faults: 1,
         renewals: 1,
+        marks: true,
         bug: None,
     };
 
@@ -142,7 +147,16 @@ impl Search {
             within: Duration::from_millis(5),
         },
         ticks: 6,
+        marks: false,
         ..Self::TWO
+    };
+
+    /// Takeovers without a limit, whose first attempts write plain commands.
+    const RERUNS: Self = Self {
+        policy: Policy::RerunAlways,
+        ticks: 4,
+        marks: true,
+        ..Self::TAKEOVERS
     };
 
     /// Two deployments with different retentions, which end.
@@ -153,6 +167,7 @@ impl Search {
         ticks: 5,
         faults: 0,
         renewals: 0,
+        marks: false,
         ..Self::TWO
     };
 
@@ -265,6 +280,7 @@ impl World {
         let first = *self.first_claim.get_or_insert(self.now);
         match search.policy {
             Policy::AtMostOnce if takes_over => self.violate("an operation runs twice"),
+            Policy::RerunAlways if takes_over => self.witness("a takeover"),
             Policy::Rerun { within } if takes_over => {
                 self.witness("a takeover");
                 if self.now + LEASE >= first + ms(within) {
@@ -301,6 +317,7 @@ impl World {
         let held = Held {
             attempt: grant.attempt,
             rev: grant.rev,
+            checkpoint: Some(grant.checkpoint.clone()),
         };
         let ends = self.now + ms(grant.lease_left);
         self.begin(search, id, held, ends);
@@ -317,7 +334,11 @@ impl World {
             Ttl::Left(Duration::from_millis(stored.expiry - self.now))
         });
         if search.bug == Some(Bug::OwnRecordIsARepeatedClaim) && record.owner == claim.owner {
-            let held = Held { attempt: 1, rev: 1 };
+            let held = Held {
+                attempt: 1,
+                rev: 1,
+                checkpoint: Some(Bytes::new()),
+            };
             return self.hold(id, held, sent + LEASE, 0);
         }
         let blocked = match (search.bug, plain::blocked(&text, ttl, &claim)) {
@@ -352,7 +373,11 @@ impl World {
                 let is_running = |blocked| matches!(blocked, Some(Blocked::InProgress { .. }));
                 // With two retentions, a client may wait in vain: the time to live of a result is taken for a lease.
                 let has_one_retention = search.retentions == [search.retentions[0]; 3];
-                if has_one_retention && !is_running(at_set) && !is_running(at_pttl) {
+                // Or an attempt ran between the commands, and then marked its outcome as unknown.
+                let ran_between =
+                    current.is_some_and(|now| now.rev > record.rev && now.lease_end() > self.at());
+                let was_running = is_running(at_set) || is_running(at_pttl) || ran_between;
+                if has_one_retention && !was_running {
                     self.violate("in progress without a running lease");
                 }
             }
@@ -392,6 +417,7 @@ impl World {
         let held = |record: &Record| Held {
             attempt: record.attempt,
             rev: record.rev,
+            checkpoint: Some(record.checkpoint.clone()),
         };
         match decision::decide(record.as_ref(), &claim, self.at()) {
             Decision::Start(how) => {
@@ -420,37 +446,44 @@ impl World {
             claim: search.claim(id),
             attempt: held.attempt,
             rev: held.rev,
+            checkpoint: held.checkpoint.clone(),
         }
     }
 
-    fn complete(&mut self, search: &Search, id: u8, held: &Held) {
+    /// Returns whether the write is stored.
+    fn change(&mut self, search: &Search, id: u8, held: &Held, change: &Change) -> bool {
         let fence = self.fence(search, id, held);
-        let change = Change::Complete(SavedResponse::new(StatusCode::OK, id.to_string()));
-        self.clients[usize::from(id)] = Client::Done;
-        let retention = fence.claim.retention;
-        if let Some(result) = plain::completion(&fence, &change)
-            && let Some(stored) = &self.stored
-            && (stored.text == result.expected || search.bug == Some(Bug::UnconditionalResult))
+        let is_result = matches!(change, Change::Complete(_));
+        let any_record = is_result && search.bug == Some(Bug::UnconditionalResult);
+        if let Some(replacement) = plain::replacement(&fence, change)
+            && let Some(stored) = self.stored.clone()
+            && (stored.text == replacement.expected || any_record)
         {
             if stored.record.is_completed() || stored.record.owner != fence.claim.owner {
-                self.violate("a result replaces the record of another attempt");
-                return;
+                self.violate("a change replaces the record of another attempt");
+                return true;
             }
-            let finished_at = self.at();
-            let mut record = redis_text::read(&Bytes::from(result.text.clone()))
-                .expect("a record")
-                .record;
-            if let State::Completed {
-                finished_at: at, ..
-            } = &mut record.state
-            {
-                *at = finished_at;
-            }
-            (record.leased_at, record.first_at) = (finished_at, finished_at);
-            self.witness("a plain result");
-            return self.put(result.text, self.now + ms(retention), record);
+            let step = decision::change(Some(&stored.record), &fence, change, self.at());
+            let mut record = *step.write.expect("the change is possible");
+            let expiry = match replacement.expiry {
+                Expiry::After(time) => {
+                    // The expiry no longer shows the time of the claim.
+                    (record.leased_at, record.first_at) = (self.at(), self.at());
+                    self.witness("a plain result");
+                    self.now + ms(time)
+                }
+                _ if search.bug == Some(Bug::CheckpointRenews) => {
+                    self.now + LEASE + ms(fence.claim.retention)
+                }
+                _ => {
+                    self.witness("a plain checkpoint or mark");
+                    stored.expiry
+                }
+            };
+            self.put(replacement.text, expiry, record);
+            return true;
         }
-        self.change_by_script(search, id, &fence, &change);
+        self.change_by_script(search, id, &fence, change)
     }
 
     /// Returns whether the write is stored.
@@ -469,6 +502,14 @@ impl World {
         matches!(step.answer, WriteResult::Stored(_))
     }
 
+    /// A change that ends the attempt.
+    fn end(&mut self, search: &Search, id: u8, change: &Change) {
+        if let Client::Working { fence, .. } = self.clients[usize::from(id)].clone() {
+            self.change(search, id, &fence, change);
+        }
+        self.clients[usize::from(id)] = Client::Done;
+    }
+
     fn work(&mut self, search: &Search, id: u8, change: &Change) {
         let Client::Working {
             fence,
@@ -479,15 +520,16 @@ impl World {
             return;
         };
         let sent = self.now;
-        let held = Held {
-            rev: fence.rev + 1,
-            ..*fence
-        };
-        let fence = self.fence(search, id, &fence);
-        if self.change_by_script(search, id, &fence, change) {
-            let ends = match change {
-                Change::Renew(lease) => sent + ms(*lease),
-                _ => ends,
+        if self.change(search, id, &fence, change) {
+            let (ends, checkpoint) = match change {
+                Change::Renew(lease) => (sent + ms(*lease), None),
+                Change::Checkpoint(note) => (ends, fence.checkpoint.map(|_| note.clone())),
+                _ => (ends, None),
+            };
+            let held = Held {
+                attempt: fence.attempt,
+                rev: fence.rev + 1,
+                checkpoint,
             };
             self.hold(id, held, ends, renewals + 1);
         } else {
@@ -541,6 +583,9 @@ impl Model for Search {
                 Client::NeedsScript => actions.push(Action::Script(id)),
                 Client::Working { renewals, .. } => {
                     actions.push(Action::Complete(id));
+                    if self.marks {
+                        actions.push(Action::MarkUnknown(id));
+                    }
                     if *renewals < self.renewals {
                         actions.extend([Action::Renew(id), Action::Checkpoint(id)]);
                     }
@@ -573,11 +618,10 @@ impl Model for Search {
             Action::Pttl(id) => next.answer(self, id),
             Action::Script(id) => next.claim_by_script(self, id),
             Action::Complete(id) => {
-                let Client::Working { fence, .. } = next.clients[usize::from(id)].clone() else {
-                    return None;
-                };
-                next.complete(self, id, &fence);
+                let result = SavedResponse::new(StatusCode::OK, id.to_string());
+                next.end(self, id, &Change::Complete(result));
             }
+            Action::MarkUnknown(id) => next.end(self, id, &Change::MarkUnknown),
             Action::Renew(id) => next.work(self, id, &Change::Renew(Duration::from_millis(LEASE))),
             Action::Checkpoint(id) => next.work(self, id, &Change::Checkpoint("note".into())),
             Action::Crash(id) => next.clients[usize::from(id)] = Client::Done,
@@ -604,14 +648,20 @@ impl Model for Search {
                 }));
             };
         }
-        once!("a plain result");
+        // The script writes the changes of every claim whose policy has a limit.
+        if !matches!(self.policy, Policy::Rerun { .. }) {
+            once!("a plain result");
+            if self.marks {
+                once!("a plain checkpoint or mark");
+            }
+        }
         if self.requests > 1 {
             once!("a mismatch");
         } else {
             once!("a replay");
             once!("in progress");
         }
-        if matches!(self.policy, Policy::Rerun { .. }) {
+        if self.policy != Policy::AtMostOnce {
             once!("a takeover");
         }
         if self.faults > 0 {
@@ -637,7 +687,12 @@ fn ms(time: Duration) -> u64 {
 
 #[test]
 fn plain_commands_keep_every_rule() {
-    for search in [Search::TWO, Search::TAKEOVERS, Search::RETENTIONS] {
+    for search in [
+        Search::TWO,
+        Search::TAKEOVERS,
+        Search::RERUNS,
+        Search::RETENTIONS,
+    ] {
         search.run();
     }
 }
@@ -649,7 +704,8 @@ fn each_planted_bug_is_found() {
         (Search::TAKEOVERS, Bug::OwnRecordIsARepeatedClaim),
         (Search::TAKEOVERS, Bug::FirstTimeFromARenewal),
         (Search::TAKEOVERS, Bug::CheckpointRenews),
-        (Search::TAKEOVERS, Bug::UnconditionalResult),
+        (Search::RERUNS, Bug::CheckpointRenews),
+        (Search::RERUNS, Bug::UnconditionalResult),
         (Search::RETENTIONS, Bug::RetentionOfAnotherDeployment),
     ] {
         let checker = search

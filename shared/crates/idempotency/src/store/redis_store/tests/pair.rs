@@ -1,6 +1,6 @@
 //! Runs each step on a server and on the pure functions, and compares the two.
 //!
-//! Three of four claims and results are plain commands, if a plain command can write them. The times of such a record follow
+//! Three of four claims and changes are plain commands, if a plain command can write them. The times of such a record follow
 //! from the expiry of its key. So the pair moves this expiry instead of the times, and lets no key expire too early.
 
 use bytes::Bytes;
@@ -90,7 +90,7 @@ impl Pair {
         StoreTime::from_ms(seconds * 1_000 + micros / 1_000)
     }
 
-    /// Whether the next claim or result is a plain command, if possible.
+    /// Whether the next claim or change is a plain command, if possible.
     fn prefers_plain(&self) -> bool {
         self.steps % 4 != 3
     }
@@ -188,7 +188,7 @@ impl Pair {
     }
 
     async fn change(&mut self, fence: &Fence, change: &Change) {
-        if self.prefers_plain() && self.complete_plainly(fence, change).await {
+        if self.prefers_plain() && self.change_plainly(fence, change).await {
             return;
         }
         let reply = self.run(Call::change(fence, change, RETENTION)).await;
@@ -209,22 +209,30 @@ impl Pair {
         self.follow(step.write);
     }
 
-    /// Stores a result by a plain command. Returns false if only the script can store it.
-    async fn complete_plainly(&mut self, fence: &Fence, change: &Change) -> bool {
+    /// Writes a change by a plain command. Returns false if only the script can write it.
+    async fn change_plainly(&mut self, fence: &Fence, change: &Change) -> bool {
         let is_possible = self.is_plain
-            && matches!(change, Change::Complete(_))
-            && (fence.attempt, fence.rev) == (1, 1)
+            && !matches!(change, Change::Release | Change::Renew(_))
+            && fence.attempt == 1
             && self.expected.as_ref().is_some_and(|record| {
                 record.state == State::InProgress
+                    && record.rev == fence.rev
                     && record.owner == fence.claim.owner
                     && record.fingerprint == fence.claim.fingerprint
             });
+        let expiry = self.expiry().await;
         let store = &self.store;
-        let completed = store
-            .complete_plainly(&self.key, fence, change, Deadline::UNKNOWN)
+        let changed = store
+            .change_plainly(&self.key, fence, change, Deadline::UNKNOWN)
             .await;
-        assert_eq!(completed, Ok(is_possible), "{change:?} {:?}", self.expected);
-        if is_possible {
+        assert_eq!(changed, Ok(is_possible), "{change:?} {:?}", self.expected);
+        if is_possible && !matches!(change, Change::Complete(_)) {
+            assert_eq!(self.expiry().await, expiry);
+            let now = self.now().await;
+            let step = decision::change(self.expected.as_ref(), fence, change, now);
+            assert_eq!(step.answer, WriteResult::Stored(None));
+            self.expected = step.write.map(|record| *record);
+        } else if is_possible {
             let finished_at = self.expiry().await - ms(fence.claim.retention);
             let finished_at = StoreTime::from_ms(finished_at.unsigned_abs());
             let step = decision::change(self.expected.as_ref(), fence, change, finished_at);
@@ -271,6 +279,11 @@ impl Pair {
         };
         assert_eq!(reply.verdict, expected);
         self.follow(step.write);
+    }
+
+    fn checkpoint(&self) -> Option<Bytes> {
+        let record = self.expected.as_ref()?;
+        Some(record.checkpoint.clone())
     }
 
     fn rev(&self) -> u64 {
@@ -341,6 +354,7 @@ impl history::Pair<Step> for Pair {
                     claim,
                     attempt,
                     rev,
+                    checkpoint: None,
                 });
             }
             Step::ClaimAgain(which, amount) => {
@@ -352,8 +366,12 @@ impl history::Pair<Step> for Pair {
             Step::Look(wish) => self.look(&claim_of(&wish)).await,
             Step::Change { which, kind, known } => {
                 if let Some(fence) = pick(&self.claims, which) {
-                    let rev = known_rev(known, self.rev());
-                    self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
+                    let fence = Fence {
+                        rev: known_rev(known, self.rev()),
+                        checkpoint: self.checkpoint(),
+                        ..fence
+                    };
+                    self.change(&fence, &change_of(kind)).await;
                 }
             }
             Step::Resolve {

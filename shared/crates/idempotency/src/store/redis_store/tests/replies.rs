@@ -1,5 +1,6 @@
 //! Rare replies of the script.
 
+use bytes::Bytes;
 use foundation::secret::Secrets;
 use harness::RedisServer;
 use http::StatusCode;
@@ -36,6 +37,7 @@ async fn claimed() -> ClaimedKey {
         claim,
         attempt: 1,
         rev: 1,
+        checkpoint: Some(Bytes::new()),
     };
     ClaimedKey {
         store,
