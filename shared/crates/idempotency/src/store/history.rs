@@ -12,7 +12,7 @@ use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, OwnerId, Policy, Request, SavedResponse};
 
-/// A key in a store, and the record that the pure functions make.
+/// A key in a store, and the record that the pure functions compute.
 pub(super) trait Pair<S> {
     /// Deletes the previous history.
     async fn begin(&mut self);
@@ -24,15 +24,15 @@ pub(super) trait Pair<S> {
 /// One event of a key.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// This many milliseconds pass. A negative number: a replica takes over, and its clock is behind.
+    /// This many milliseconds pass. A negative number means that a replica takes over whose clock is behind.
     Pass(i64),
-    /// The store deletes the record, if it is finished.
+    /// The store deletes the record, if the record is finished.
     Expire,
-    /// A client claims, and keeps the fence even if the claim is blocked.
+    /// A client claims the key, and keeps the fence even if the claim is blocked.
     Claim(Wish),
     /// A client looks at the key, without claiming it.
     Look(Wish),
-    /// A client repeats an earlier claim, or misuses its owner for another amount.
+    /// A client repeats an earlier claim, or uses the owner of that claim for another amount.
     ClaimAgain(usize, Option<u8>),
     /// A client changes the record, even if its claim was blocked.
     Change {
@@ -75,7 +75,7 @@ pub(super) enum Known {
     Nothing,
 }
 
-/// What a reconciler found out.
+/// The finding of a reconciler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Finding {
     Completed,
@@ -349,8 +349,8 @@ pub(super) fn age(record: &mut Record, ms: i64) {
     }
 }
 
-/// A claim of the history: in three of four cases the last one, because it most likely belongs to the owner of the
-/// record.
+/// Picks a claim of the history. In three of four cases this is the last claim, because the record most likely belongs
+/// to that claim.
 pub(super) fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
     match which % 4 {
         0 => claims.get((which / 4).checked_rem(claims.len())?).cloned(),
