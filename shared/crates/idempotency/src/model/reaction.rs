@@ -70,7 +70,7 @@ impl World {
     }
 
     /// After a checkpoint or a renewal, a holder continues without knowing whether that write is stored. Any other
-    /// write was its last step.
+    /// write was the holder's last step.
     fn give_up(&mut self, protocol: &Protocol, id: usize, kind: Kind, rev: u64) -> Phase {
         match kind {
             Kind::Checkpoint(_) | Kind::Renew => {
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// The client's step after it has read a record to claim the key.
+    /// Returns the client's next phase after the client has read the record to claim the key.
     fn judge(&mut self, protocol: &Protocol, id: usize, stored: &Stored, now: StoreTime) -> Phase {
         let Some(record) = &stored.record else {
             if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) {

@@ -13,7 +13,7 @@ pub(super) struct Stored {
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a new generation.
     pub(super) is_forgotten: bool,
-    /// The last instant at which the record exists. Only Redis alone sets it.
+    /// The last instant at which the record exists. It is set only if Redis is the only store.
     pub(super) expires: Option<StoreTime>,
     /// The `finished_at` of an unfinished record. Only `Bug::KeepFinishedAt` sets it.
     pub(super) left_over: Option<StoreTime>,
@@ -38,7 +38,7 @@ impl Stored {
         self.resolved & (1 << id) != 0
     }
 
-    /// Whether the TTL index deletes the record.
+    /// Whether the TTL index may delete the record.
     pub(super) fn may_be_deleted(&self, protocol: &Protocol, now: StoreTime) -> bool {
         let finished_at = self.record.as_ref().and_then(Record::finished_at);
         finished_at

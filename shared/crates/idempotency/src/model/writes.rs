@@ -1,4 +1,4 @@
-//! Writes of the authoritative store, and the data that the search keeps about each.
+//! Writes of the authoritative store, and the data that the search keeps about each write.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl World {
             Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
             _ => None,
         };
-        // This attempt starts with this write, so it is not resolved: the bit of its owner is cleared.
+        // This write starts the attempt, so the attempt is not resolved yet. The bit of its owner is cleared.
         let claims_again = bit_of(protocol, &next);
         self.write(
             protocol,
