@@ -1,4 +1,5 @@
-//! A durable payment function: `{"payment": "p-1", "amount": 1999}` charges once, however often it is sent and whatever crashes.
+//! A durable payment function. `{"payment": "p-1", "amount": 1999}` charges once, even if it is sent several times or a process
+//! crashes.
 //!
 //! Three layers protect a payment:
 //!
@@ -10,7 +11,7 @@
 //!    charge. The next attempt sends the same derived key, so the provider does not charge again.
 //!
 //! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the keys are in the memory of the
-//! process, which suits only a first try.
+//! process, which is suitable only for a first try.
 
 mod payment;
 mod provider;

@@ -43,7 +43,7 @@ fn as_parsed(url: &str) -> String {
 
 const TLS: &[&str] = &["tls", "ssl"];
 
-/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's URLs, which may name several hosts.
+/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's URLs, which may contain several hosts.
 struct Parts<'a> {
     scheme: &'a str,
     has_login: bool,
@@ -78,8 +78,8 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The values of the options with these names, in order. MongoDB's driver ignores the case of names and decodes
-    /// values.
+    /// Returns the values of the options with these names, in order. Like MongoDB's driver, it ignores the case of
+    /// names and decodes values.
     fn flags(&self, names: &'static [&str]) -> impl Iterator<Item = bool> {
         self.query.split('&').filter_map(move |option| {
             let (name, value) = option.split_once('=')?;

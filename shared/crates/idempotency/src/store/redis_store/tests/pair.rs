@@ -1,7 +1,8 @@
-//! Runs each step on a server and on the pure functions, and compares the two.
+//! Runs each step on a server and on the pure functions, and compares the results.
 //!
-//! Three of four claims and results are plain commands, if a plain command can write them. The times of such a record follow
-//! from the expiry of its key. So the pair moves this expiry instead of the times, and lets no key expire too early.
+//! Three of four claims and results are plain commands, if a plain command can write them. The times of such a record
+//! follow from the expiry of its key. So the pair moves this expiry instead of the times, and prevents keys from
+//! expiring too early.
 
 use bytes::Bytes;
 use foundation::secret::Secrets;
@@ -17,13 +18,13 @@ use crate::record::State;
 use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Policy, Scope};
 
-/// The key on the server, and the record that the pure functions make.
+/// The key on the server, and the record that the pure functions compute.
 pub(super) struct Pair {
     store: RedisStore,
     redis: RedisServer,
     key: RecordKey,
     expected: Option<Record>,
-    /// Whether a plain command wrote the record, so that its times are in the expiry of the key.
+    /// Whether a plain command wrote the record. Then the times follow from the expiry of the key.
     is_plain: bool,
     /// The number of steps so far.
     steps: u32,
@@ -95,7 +96,7 @@ impl Pair {
         self.steps % 4 != 3
     }
 
-    /// Deletes a finished record, as the server does when its time to live is over.
+    /// Deletes a finished record, as the server does after the retention.
     async fn expire(&mut self) {
         let finished = |record: &mut Record| record.finished_at().is_some();
         if self.expected.take_if(finished).is_some() {
