@@ -3,12 +3,12 @@
 //!
 //! Three layers protect a payment:
 //!
-//! 1. Durable execution invokes the function again after a crash, and returns the recorded result of each finished step. A step
-//!    whose result is not recorded runs again.
+//! 1. Durable execution invokes the function again after a crash, and returns the recorded result of each finished step. If the
+//!    result of a step is not recorded, the step runs again.
 //! 2. The idempotency library stores the receipt under the payment's id. A step that runs again receives this receipt, and does not
 //!    charge. The same holds for another execution of the same payment.
-//! 3. The provider recognises the derived key. After a crash between the charge and the receipt, only the provider knows about the
-//!    charge. The next attempt sends the same derived key, so the provider does not charge again.
+//! 3. The provider recognises the derived key. After a crash between the charge and the receipt, only the provider has a record of
+//!    the charge. The next attempt sends the same derived key, so the provider does not charge again.
 //!
 //! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the keys are in the memory of the
 //! process, which is suitable only for a first try.

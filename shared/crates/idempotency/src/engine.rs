@@ -90,9 +90,9 @@ impl Engine {
         }
     }
 
-    /// Returns `blocked` if the stored value is accepted, otherwise `Unknown`. Two kinds of values are not accepted,
-    /// because another program may have written them: a result without a valid MAC, and a lease that ends more than
-    /// `LATEST_END` in the future.
+    /// Returns `blocked` if the stored value is accepted, otherwise `Unknown`. A result without a valid MAC is not
+    /// accepted. A lease that ends more than `LATEST_END` in the future is not accepted either. Another program may
+    /// have written such values.
     pub(super) async fn check(
         &self,
         key: &RecordKey,

@@ -21,8 +21,8 @@ pub struct Entry {
     pub progress: Progress,
     /// Number of attempts so far.
     pub attempt: u64,
-    /// Time since the first claim of the key. For a completed key in Redis without MongoDB, it can be the time since
-    /// the result was stored.
+    /// Time since the first claim of the key. If Redis is authoritative, it can be the time since the result was
+    /// stored.
     pub first_seen: Duration,
     /// Time since the lease of an unfinished attempt ended; zero while the lease runs, and for a finished key.
     pub lease_over_for: Duration,
@@ -67,7 +67,7 @@ pub enum Resolution {
     Reopened,
 }
 
-/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason: the process of the
+/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason. The process of the
 /// attempt may be frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {

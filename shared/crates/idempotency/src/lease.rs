@@ -36,9 +36,9 @@ pub struct Lease {
     checkpoint: Bytes,
     /// The end of the lease, or an earlier time; unknown for a resumed lease.
     ends: Deadline,
-    /// The time by which the work has to end: the end of the lease or of the invocation, whichever is earlier, less the
-    /// time to store the result. The code that limits the time for the work shares this value, because a renewal
-    /// changes it.
+    /// The time by which the work has to end. Its base is the end of the lease or the end of the invocation, whichever
+    /// is earlier. The time to store the result is subtracted. The code that limits the time for the work shares this
+    /// value, because a renewal changes it.
     work_end: Arc<Mutex<Deadline>>,
     /// The time until which the provider recognises the derived key, or an earlier time; unknown if no limit applies.
     recognised: Deadline,
@@ -104,7 +104,7 @@ impl Lease {
         self.writer.attempt()
     }
 
-    /// The revision of this attempt's last acknowledged write, if known.
+    /// The revision of this attempt's last acknowledged write. `None`: the revision is unknown.
     #[cfg(feature = "invoke")]
     pub(super) fn rev(&self) -> Option<u64> {
         self.writer.rev()

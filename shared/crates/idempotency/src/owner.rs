@@ -4,7 +4,7 @@ use std::fmt;
 
 /// 128 random bits, fresh for every claim. The caller generates them, and sends them again only to repeat that claim.
 ///
-/// The owner id is enough to finish the attempt. It must not be derived from an event or a request id: otherwise, a
+/// The owner id is enough to finish the attempt. It must not be derived from an event or a request id. Otherwise, a
 /// redelivered event would count as the running attempt, and the operation would run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(u128);

@@ -17,7 +17,7 @@ mod tests {
     use std::path::Path;
     use std::{fs, io};
 
-    /// Returns the name of each file below `folder` whose text contains `word`.
+    /// Returns the names of all files below `folder` that contain `word`.
     fn files_containing(folder: &Path, word: &str) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder)? {

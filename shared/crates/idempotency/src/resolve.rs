@@ -123,8 +123,8 @@ impl Idempotency {
     /// Returns the unfinished keys with this prefix, sorted by name. An unfinished key is running, abandoned, unknown
     /// or unreadable.
     ///
-    /// MongoDB finds unfinished keys by an index of the state. So a record whose state is damaged is missing in the
-    /// pages. In Redis and memory, every key is read. That is suitable for an operator at a terminal, but not for a
+    /// MongoDB finds unfinished keys by an index of the state. So the pages do not contain a record with a damaged
+    /// state. In Redis and memory, every key is read. That is suitable for an operator at a terminal, but not for a
     /// schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {

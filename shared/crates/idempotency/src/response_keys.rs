@@ -9,8 +9,8 @@
 //! without a valid MAC for its key is not accepted: the caller reads the next store, and finally the ledger.
 //!
 //! The MAC does not cover the time. So a program that can write to the store can restore an earlier response of the
-//! same key and request. Therefore the MAC suits only operations whose response never changes, like the payments in the
-//! ledger.
+//! same key and request. Therefore the MAC is suitable only for operations with a response that never changes, like the
+//! payments in the ledger.
 //!
 //! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
 //! key that is no longer in the list costs a round trip to the next store.
@@ -134,8 +134,8 @@ impl ResponseKeys {
 
     /// Returns the MAC keys. The first key signs. `None`: there are no keys, or they are unavailable or invalid.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // The read gets at most half of the time that is left. If it fails, the caller asks the next store or the
-        // ledger, which also needs time.
+        // The read gets at most half of the time that is left. If the read fails, the caller reads the next store or
+        // the ledger, which also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);

@@ -31,8 +31,8 @@ pub enum RunOutcome<E> {
     NotDurable(SavedResponse),
     /// The work did not run, or its attempt was superseded.
     Blocked(Blocked),
-    /// The work failed without effect. A retry may run. But if an earlier attempt was abandoned, or the store did not
-    /// acknowledge the release, the key may be blocked.
+    /// The work failed, and had no effect. A retry may run. But if an earlier attempt was abandoned, or the store did
+    /// not acknowledge the release, the key may be blocked.
     NothingHappened(E),
     /// The work failed, and may have taken effect.
     MayHaveHappened(E),

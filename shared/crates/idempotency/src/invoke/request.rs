@@ -197,8 +197,8 @@ fn resolution(value: &RawValue) -> Result<Resolution, Expected> {
     }
 }
 
-/// Parses the reason of a release. "It has had no effect yet" is not a reason: the attempt may be frozen, and continue
-/// later.
+/// Parses the reason of a release. "It has had no effect yet" is not a reason. The process of the attempt may be
+/// frozen, and continue later.
 fn reason(value: &RawValue) -> Result<NoEffect, Expected> {
     match text(value).as_deref() {
         Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),

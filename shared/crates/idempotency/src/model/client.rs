@@ -125,7 +125,7 @@ impl Client {
         }
     }
 
-    /// Drops a reply whose write no majority has acknowledged. Returns whether there was such a reply.
+    /// Drops the reply to a write that no majority has acknowledged. Returns whether there was such a reply.
     pub(super) fn forget_unacknowledged(&mut self) -> bool {
         self.pending
             .take_if(|pending| !pending.is_acknowledged)
@@ -134,7 +134,7 @@ impl Client {
 }
 
 impl Kind {
-    /// Returns the first request of a write. If a write follows a revision that the holder does not know, this request
+    /// Returns the first request of a write. If the write needs a revision that the holder does not have, this request
     /// reads the revision.
     pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
         let follows = matches!(self, Self::Checkpoint(_) | Self::Renew);

@@ -49,7 +49,7 @@ impl World {
         self.send_finding(protocol, &seen, resolution);
     }
 
-    /// The reconciler allows another attempt, without asking the provider.
+    /// The reconciler allows another attempt, and sends no request to the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
             self.send_finding(protocol, &seen, Resolution::Reopened);

@@ -19,7 +19,7 @@ pub(super) struct Stored {
     pub(super) left_over: Option<StoreTime>,
     /// The highest revision so far in this generation.
     pub(super) highest_rev: u64,
-    /// The clients whose attempts were resolved. Each client has one bit.
+    /// One bit for each client. A bit is set if the attempt of that client was resolved.
     pub(super) resolved: u8,
 }
 

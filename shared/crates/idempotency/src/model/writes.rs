@@ -63,7 +63,7 @@ impl World {
         if before.was_resolved(write.id) {
             self.violate(Violation::MissedResolution);
         }
-        // Redis alone: a result whose record was lost is stored anyway, as a new record.
+        // If Redis has lost the record of a result, the result is stored anyway, as a new record.
         let is_restored = before.record.is_none();
         let generation = before.generation + u8::from(before.is_forgotten);
         if !is_restored && Answer::of(&next).is_some_and(|answer| answer.generation != generation) {

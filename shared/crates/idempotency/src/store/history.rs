@@ -30,7 +30,7 @@ pub(super) enum Step {
     Expire,
     /// A client claims the key, and keeps the fence even if the claim is blocked.
     Claim(Wish),
-    /// A client looks at the key, without claiming it.
+    /// A client looks at the key, but does not claim it.
     Look(Wish),
     /// A client repeats an earlier claim, or uses the owner of that claim for another amount.
     ClaimAgain(usize, Option<u8>),
@@ -67,7 +67,7 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// The revision that a lease holder knows.
+/// The revision that a lease holder has.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known {
     /// This many revisions before the current one; zero: the current one.
@@ -326,7 +326,7 @@ pub(super) fn resolution_of(finding: Finding) -> Resolution {
     }
 }
 
-/// The revision that a lease holder knows while the record is at `rev`.
+/// Returns the revision that a lease holder has while the record is at `rev`.
 pub(super) fn known_rev(known: Known, rev: u64) -> u64 {
     match known {
         Known::Behind(behind) => rev.saturating_sub(behind),

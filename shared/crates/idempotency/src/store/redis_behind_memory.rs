@@ -8,12 +8,13 @@
 //! - The memory, if Redis does not answer the claim or a completion, or has lost an unfinished attempt. From then on,
 //!   the memory is authoritative for that key until the key's retention is over.
 //!
-//! So one process runs no operation twice and gives one response per key, whether Redis is available or not. Only this
-//! process knows the keys in its memory, and only until the process ends. So this store is for development only.
+//! So one process runs no operation twice and gives one response per key, whether Redis is available or not. Other
+//! processes cannot read the keys in this memory, and the keys are lost at the end of the process. So this store is for
+//! development only.
 //!
 //! While Redis is unavailable, an attempt that Redis has started gets no acknowledgement for a checkpoint, a renewal, a
-//! release, or a mark as unknown. A process also starts an attempt for a key that only other processes have used,
-//! because the memory of the process has no copy of that key.
+//! release, or a mark as unknown. A process also starts an attempt for a key that only other processes have used: its
+//! memory has no copy of that key.
 //!
 //! One case is not prevented. If Redis falls back to an older state, another process may then claim the key with the
 //! same attempt number, and release it. After that, this process runs the operation twice.

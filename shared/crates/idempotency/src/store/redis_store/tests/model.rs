@@ -51,7 +51,7 @@ enum Bug {
     FirstTimeFromARenewal,
     /// A checkpoint moves the expiry, as if it renewed the lease.
     CheckpointRenews,
-    /// The result replaces any record, not only the record of the claim.
+    /// The result replaces any record, even a record of another claim.
     UnconditionalResult,
     /// A result is replayed as long as Redis keeps it, even if this deployment's retention is over.
     RetentionOfAnotherDeployment,
@@ -568,7 +568,7 @@ impl Model for Search {
                 let before = (next.executions, next.first_claim);
                 let client = next.set(self, id);
                 next.faults -= 1;
-                // The client does not know that it may work.
+                // The client has not learned that it may work.
                 if matches!(client, Client::Working { .. }) {
                     (next.executions, next.first_claim) = (before.0, Some(next.now));
                 }

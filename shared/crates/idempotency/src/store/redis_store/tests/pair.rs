@@ -60,7 +60,7 @@ impl Pair {
         let text = redis_text::write(record, RETENTION);
         let end = record.finished_at().unwrap_or(record.lease_end());
         let left = end.after(RETENTION).since(self.now().await);
-        // The script must judge the end of the retention by the header alone.
+        // The script must detect the end of the retention from the header alone.
         let left = if left.is_zero() { HOUR } else { left };
         let key = self.key.as_str();
         let moved = self.store.client.set(key, text, Expiry::After(left)).await;
@@ -288,7 +288,8 @@ impl Pair {
     async fn run(&self, call: Call) -> Reply {
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
         let reply = reply.expect("answered");
-        // Keeps a key beyond a short retention, because the script must judge expiry by the header alone.
+        // Keeps a key beyond a short retention, because the script must detect the end of the retention from the header
+        // alone.
         let key = self.key.as_str();
         let ttl = self.store.client.ttl(key).await;
         if !self.is_plain && matches!(ttl, Ok(Ttl::Left(left)) if left < RETENTION / 2) {
