@@ -96,7 +96,7 @@ impl Record {
         self.leased_at.after(self.lease)
     }
 
-    /// Start of the retention. `None`: the record is unfinished, and does not expire.
+    /// Start of the retention. `None`: the record is unfinished.
     pub fn finished_at(&self) -> Option<StoreTime> {
         match self.state {
             State::InProgress | State::Unknown => None,

@@ -145,7 +145,7 @@ fn write_number(text: &str, form: &mut Vec<u8>) {
     {
         _ if significant.is_empty() => "n0e0;".to_owned(),
         Some(power) => format!("n{sign}{significant}e{power};"),
-        // An exponent that does not fit into 128 bits is compared by its digits.
+        // An exponent beyond 64 bits is compared by its digits.
         None => format!("n{sign}{significant}e{shift}+{power};"),
     };
     form.extend_from_slice(number.as_bytes());
