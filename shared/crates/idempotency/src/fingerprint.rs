@@ -66,8 +66,8 @@ impl Fingerprint {
         Ok(Self(hasher.finalize().into()))
     }
 
-    /// Parses a fingerprint of 64 lowercase hexadecimal digits. A caller uses this function if it computes fingerprints
-    /// itself.
+    /// Parses a fingerprint of 64 lowercase hexadecimal digits, for a caller that computes fingerprints by rules of its
+    /// own.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).ok()?;

@@ -62,7 +62,7 @@ impl Record {
         self.to_text_after(VERSION)
     }
 
-    /// Returns the record as text, with a header that begins with `prefix`.
+    /// The record as text whose header begins with `prefix`.
     pub(crate) fn to_text_after(&self, prefix: &str) -> Vec<u8> {
         let body = self.body();
         let fields = self.fields(body.len());
@@ -184,8 +184,8 @@ impl State {
     }
 }
 
-/// Returns a number as text with the width of its header field. Scripts receive numbers in this form, so the scripts do
-/// not have to format numbers.
+/// A number with the width of its header field. Scripts receive numbers in this form, so that the scripts need not
+/// format them.
 pub(crate) fn field(number: u64, width: usize) -> String {
     format!("{number:0width$}")
 }

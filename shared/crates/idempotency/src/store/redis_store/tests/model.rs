@@ -148,7 +148,7 @@ impl Search {
         ..Self::TWO
     };
 
-    /// Two deployments with different retentions. Both retentions end during the search.
+    /// Two deployments with different retentions, which end.
     const RETENTIONS: Self = Self {
         requests: 1,
         retentions: [4, 2, 4],

@@ -1,8 +1,7 @@
 //! Runs each step on a server and on the pure functions, and compares the results.
 //!
-//! Three of four claims and results are plain commands, if a plain command can write them. The times of such a record
-//! follow from the expiry of its key. So the pair moves this expiry instead of the times, and prevents keys from
-//! expiring too early.
+//! Three of four claims and results are plain commands, if a plain command can write them. The times of such a record follow
+//! from the expiry of its key. So the pair moves this expiry instead of the times, and lets no key expire too early.
 
 use bytes::Bytes;
 use foundation::secret::Secrets;
