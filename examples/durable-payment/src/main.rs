@@ -10,8 +10,8 @@
 //! 3. The provider recognises the derived key. After a crash between the charge and the receipt, only the provider has a record of
 //!    the charge. The next attempt sends the same derived key, so the provider does not charge again.
 //!
-//! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the keys are in the memory of the
-//! process, which is suitable only for a first try.
+//! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the memory of the process stores
+//! the keys. Use that only for a first try.
 
 mod payment;
 mod provider;
@@ -53,8 +53,8 @@ async fn pay(
     order: Value,
     context: DurableContext,
 ) -> Result<Value, BoxError> {
-    // The step may run more than once (`AtLeastOncePerRetry`). `AtMostOncePerRetry` would not help: the retry strategy also
-    // decides about an interrupted attempt, and each retry runs the step again.
+    // The step may run more than once (`AtLeastOncePerRetry`). `AtMostOncePerRetry` would not help. The retry strategy is called
+    // for an interrupted attempt too, and each retry runs the step again.
     let receipt = context
         .step(move |_| async move { Ok(payments.charge(&order).await?) })
         .name("charge")

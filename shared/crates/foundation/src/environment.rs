@@ -18,7 +18,7 @@ pub enum Host {
     Laptop,
 }
 
-/// The minimum length of a secret outside development, in bytes, so that it cannot be guessed.
+/// The minimum length of a secret outside development, in bytes. A shorter secret could be guessed.
 pub const SHORTEST_SECRET: usize = 16;
 
 impl Environment {

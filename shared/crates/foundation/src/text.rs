@@ -1,9 +1,9 @@
 //! Finds characters that are invisible or change how text is displayed.
 //!
-//! Some characters are invisible (a zero-width space), some change the order of other characters (direction marks), and
-//! some control a terminal (ESC). Two different names with such characters can look the same, and printed text can
-//! overwrite the line on which it is printed. So names must not contain such characters. Text for people may contain
-//! only those of them that belong to words and emoji. The operator's tool prints each such character as its number.
+//! Some characters are invisible (a zero-width space). Some change the order of other characters (direction marks).
+//! Some control a terminal (ESC). Two different names with such characters can look the same. Printed text with such
+//! characters can overwrite its own line. So names must not contain such characters. Text for people may contain only
+//! those of them that belong to words and emoji. The operator's tool prints each such character as its number.
 //!
 //! These characters are the control characters, the characters that Unicode lets programs ignore
 //! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), line

@@ -1,4 +1,4 @@
-//! Conformance tests for stores: laws that hold for every store, and a way to test your own store with them.
+//! Conformance tests for stores. They check the laws that hold for every store. You can run them on your own store.
 //!
 //! Each law is a function, named after the behaviour. The function takes a [`Subject`], which opens the store several
 //! times, like several processes. The function panics if the law does not hold.
@@ -123,7 +123,8 @@ pub async fn check(subject: impl Fn() -> Subject) {
     }
 }
 
-/// Exports each law as a function, makes the list of all laws, and defines the macro that makes one test of each law.
+/// Exports each law as a function, and makes the list of all laws. Also defines the macro that makes one test of each
+/// law.
 macro_rules! laws {
     (($d:tt) $($room:ident: [$($law:ident)*])*) => {
         $( pub use self::$room::{$($law),*}; )*

@@ -27,8 +27,8 @@ pub(super) struct Engine {
     response_keys: Option<ResponseKeys>,
 }
 
-/// How far in the future a stored lease may end: twice the longest lease, because a server clock may have been set
-/// back. A lease that ends later was written by another program.
+/// How far in the future a stored lease may end. It is twice the longest lease, because a server clock may have been
+/// set back. A lease that ends later was written by another program.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 
 impl Engine {

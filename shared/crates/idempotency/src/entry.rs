@@ -114,7 +114,7 @@ impl Entry {
 }
 
 impl Progress {
-    /// Whether the operation has no result and no running attempt, so that it can be resolved.
+    /// Whether the operation has no result and no running attempt. Then the key can be resolved.
     pub fn is_abandoned(&self) -> bool {
         matches!(self, Self::Abandoned | Self::Unknown)
     }

@@ -19,8 +19,8 @@ use super::outcome::ClaimOutcome;
 use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
-/// Claims keys, so that an operation runs only as often as its policy allows. A process needs only one value of this
-/// type. Cloning it is cheap.
+/// Claims keys. With it, an operation runs only as often as the policy of the operation allows. A process needs only
+/// one value of this type. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Idempotency {
     pub(super) engine: Arc<Engine>,
@@ -106,8 +106,8 @@ impl Idempotency {
         let claim = self
             .engine
             .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // This time is taken before the store starts the lease, so that the lease ends for the caller before it ends in
-        // the store.
+        // This time is taken before the store starts the lease. So the lease ends for the caller before it ends in the
+        // store.
         let began = Instant::now();
         let claimed = self
             .engine

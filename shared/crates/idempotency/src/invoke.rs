@@ -1,7 +1,7 @@
 //! Idempotency for payment functions in other languages: JSON requests and responses.
 //!
-//! A caller with permission to invoke the function sends `begin`, receives a lease, runs its operation, and sends the
-//! lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
+//! A caller needs permission to invoke the function. It sends `begin`, receives a lease, runs its operation, and sends
+//! the lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
 //! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
 //! Every request gets a reply. The reply to a malformed request lists all its problems. If the store is unavailable,

@@ -220,8 +220,8 @@ impl Lease {
     /// A dropped call may or may not have renewed the lease.
     pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
         let lease = lease.min(LONGEST_LEASE);
-        // This time is taken before the store starts the lease, so that the lease ends for the holder before it ends in
-        // the store.
+        // This time is taken before the store starts the lease. So the lease ends for the holder before it ends in the
+        // store.
         let asked = Instant::now();
         let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));

@@ -6,10 +6,10 @@
 //! state. MongoDB fails over and drops writes that no majority has. Retentions end and records are deleted. One search
 //! over all of this would not finish, so each configuration of [`Protocol`] covers one part.
 //!
-//! The modelled stores call the functions that production uses: `decision` for records, `store/hints/rules.rs` for the
-//! Redis cache in front of MongoDB. The commands of that cache (`store/hints/simulated.rs`), the network, the clients'
-//! steps, MongoDB's filters and replication, and time are modelled by hand. Clocks that go back, and claims in flight for
-//! a whole retention, are not modelled.
+//! The modelled stores call production functions: `decision` for records, and `store/hints/rules.rs` for the Redis
+//! cache in front of MongoDB. The other parts are modelled by hand: the commands of that cache
+//! (`store/hints/simulated.rs`), the network, the clients' steps, time, and MongoDB's filters and replication. Clocks
+//! that go back, and claims in flight for a whole retention, are not modelled.
 //!
 //! Executions and responses are counted per *generation* of a key. The first claim of a key starts a generation. The
 //! first claim after the retention of a finished record starts another generation. Within a generation, an operation

@@ -1,4 +1,4 @@
-//! The operation that a caller wants to run.
+//! The operation that a caller runs under a key.
 
 use std::time::Duration;
 

@@ -151,7 +151,7 @@ impl SavedResponse {
         }
     }
 
-    /// Returns the response in the form that stores hold.
+    /// Returns the response in the form in which stores keep it.
     pub(super) fn to_bytes(&self) -> Bytes {
         let (body, summary) = match &self.body {
             SavedBody::Whole(body) => (body.clone(), None),

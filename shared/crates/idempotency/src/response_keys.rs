@@ -12,8 +12,8 @@
 //! same key and request. Therefore the MAC is suitable only for operations with a response that never changes, like the
 //! payments in the ledger.
 //!
-//! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
-//! key that is no longer in the list costs a round trip to the next store.
+//! During a rotation, the list contains two keys: the first key signs, and both keys are accepted. If the key that
+//! signed a response is no longer in the list, the response costs a round trip to the next store.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,13 +11,13 @@
 //! | has a result | the status of the result, with the body of the result byte for byte | `Idempotent-Replayed: true` |
 //! | belongs to another request | 422 | |
 //! | has a running attempt | 409 | `Retry-After`: the time until the lease ends |
-//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, the status of another row | `Preference-Applied: wait=N` |
+//! | has a running attempt, and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, the status of another row | `Preference-Applied: wait=N` |
 //! | has an unknown outcome | 409 | |
 //! | cannot be claimed, because the idempotency store is unavailable | 503 | `Retry-After` |
 //!
-//! A request that is refused before the claim (authentication, key, size, type, body) is not stored: a corrected
-//! request may use the same key. `Idempotency-Store` contains the name of the store that replied alone, because another
-//! configured store did not take part.
+//! A request may be refused before the claim (authentication, key, size, type, body). Such a request is not stored, so
+//! a corrected request may use the same key. `Idempotency-Store` contains the name of the store that replied alone,
+//! because another configured store did not take part.
 
 use std::time::Duration;
 

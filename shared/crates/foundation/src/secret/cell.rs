@@ -84,8 +84,8 @@ struct Known {
     backoff: ReadBackoff,
 }
 
-/// A timeout of the first read of a secret counts as a failure only if the read had at least this time. A read with
-/// less time was cut by the caller's deadline, so its timeout does not show that the store is unavailable.
+/// A timeout of the first read of a secret counts as a failure only if the read had at least this time. If a read has
+/// less time, the caller's deadline ends it. Then the timeout does not show that the store is unavailable.
 const FAIR_READ: Duration = Duration::from_millis(500);
 /// The longest wait for a newer value while the old one may still be valid.
 const LONGEST_REFRESH: Duration = Duration::from_secs(1);

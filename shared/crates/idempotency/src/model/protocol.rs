@@ -13,7 +13,7 @@ pub(super) struct Protocol {
     pub(super) policy: Policy,
     pub(super) beginning: Beginning,
     pub(super) clients: u8,
-    /// Number of different requests under the key. The clients take these requests in turn.
+    /// Number of different requests under the key. The clients send these requests in turn.
     pub(super) requests: u8,
     /// Largest number of faults.
     pub(super) faults: u8,
@@ -202,7 +202,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// `FAILOVER` while a retention ends, so that a failover restores deleted records.
+    /// `FAILOVER` while a retention ends. So a failover can restore deleted records.
     pub(super) const FAILOVER_AND_RETENTION: Self = Self {
         name: "failover and retention",
         lags: true,

@@ -11,7 +11,7 @@ pub(super) struct Stored {
     /// The generation of the record, or of the last record if there is none now. Executions are counted per
     /// generation.
     pub(super) generation: u8,
-    /// Whether the retention of the last record is over, so that the next claim starts a new generation.
+    /// Whether the retention of the last record is over. Then the next claim starts a new generation.
     pub(super) is_forgotten: bool,
     /// The last instant at which the record exists. It is set only if Redis is the only store.
     pub(super) expires: Option<StoreTime>,

@@ -24,7 +24,8 @@ pub(super) trait Pair<S> {
 /// One event of a key.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// This many milliseconds pass. A negative number means that a replica takes over whose clock is behind.
+    /// This many milliseconds pass. If the number is negative, a replica takes over, and the clock of that replica is
+    /// behind.
     Pass(i64),
     /// The store deletes the record, if the record is finished.
     Expire,

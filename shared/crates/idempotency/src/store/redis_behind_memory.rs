@@ -12,12 +12,12 @@
 //! processes cannot read the keys in this memory, and the keys are lost at the end of the process. So this store is for
 //! development only.
 //!
-//! While Redis is unavailable, an attempt that Redis has started gets no acknowledgement for a checkpoint, a renewal, a
-//! release, or a mark as unknown. A process also starts an attempt for a key that only other processes have used: its
-//! memory has no copy of that key.
+//! An attempt that Redis has started needs Redis for each checkpoint, renewal, release and mark as unknown. While Redis
+//! is unavailable, no such write is acknowledged. A process also starts an attempt for a key that only other processes
+//! have used: its memory has no copy of that key.
 //!
-//! One case is not prevented. If Redis falls back to an older state, another process may then claim the key with the
-//! same attempt number, and release it. After that, this process runs the operation twice.
+//! One case is not prevented. After Redis has fallen back to an older state, another process may claim the key with the
+//! same attempt number. If that process releases the key, this process runs the operation twice.
 
 use std::time::Duration;
 

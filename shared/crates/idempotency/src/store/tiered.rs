@@ -1,7 +1,7 @@
 //! MongoDB as the authoritative store, with Redis as a cache in front of it.
 //!
-//! Redis answers a claim alone in two cases: it has a result that MongoDB has acknowledged, or a running attempt of the
-//! same request. MongoDB answers every other call.
+//! Redis alone answers a claim if it has a result that MongoDB has acknowledged. Redis alone also answers a claim if an
+//! attempt of the same request is running. MongoDB answers every other call.
 //!
 //! A result is written to Redis only after MongoDB has acknowledged it. So no response changes if Redis loses data or
 //! falls back to an older state. If results are signed, the same holds for anything that another program writes to

@@ -127,7 +127,7 @@ proptest! {
     }
 }
 
-/// Regression: the parser read the text of each level again for every level above it, so 5 MB inside 64 nested arrays
+/// Regression: the parser read the text of each level again for every level above it. So 5 MB inside 64 nested arrays
 /// took seconds.
 #[test]
 fn depth_does_not_multiply_the_tokens_read() {

@@ -29,8 +29,8 @@ pub(super) enum Decider {
     Memory,
     /// The claim of this record was sent to Redis. Its reply has not arrived yet.
     Pending,
-    /// Redis. `first_at` is the time of the first claim in Redis. A record in Redis with the same time, and with the
-    /// same or a larger attempt number, belongs to this attempt or a later one.
+    /// Redis. `first_at` is the time of the first claim in Redis. A record in Redis belongs to this attempt or a later
+    /// one if it has the same time, and no smaller attempt number.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }

@@ -35,7 +35,8 @@ pub(super) struct Asked {
 /// How far the stored value moves into the past.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// By this many milliseconds. A negative number means that another server takes over whose clock is behind.
+    /// By this many milliseconds. If the number is negative, another server takes over, and the clock of that server is
+    /// behind.
     By(i64),
     /// Until this many milliseconds before its expiry.
     TheEnd(i64),

@@ -626,7 +626,7 @@ impl Model for Search {
 }
 
 /// Returns the record that a plain claim writes. In production, a claim whose policy has a limit goes to the script. In
-/// the search it is a plain claim too, so that the search covers more cases.
+/// the search it is a plain claim too, because the search then covers more cases.
 fn record_without_times(record: &Record) -> Record {
     Record {
         leased_at: StoreTime::from_ms(0),
