@@ -1,16 +1,17 @@
-//! A durable payment function: `{"payment": "p-1", "amount": 1999}` charges once, however often it is sent and whatever crashes.
+//! A durable payment function. `{"payment": "p-1", "amount": 1999}` charges once, even if it is sent several times or a process
+//! crashes.
 //!
 //! Three layers protect a payment:
 //!
-//! 1. Durable execution invokes the function again after a crash, and returns the recorded result of each finished step. A step
-//!    whose result is not recorded runs again.
+//! 1. Durable execution invokes the function again after a crash, and returns the recorded result of each finished step. If the
+//!    result of a step is not recorded, the step runs again.
 //! 2. The idempotency library stores the receipt under the payment's id. A step that runs again receives this receipt, and does not
 //!    charge. The same holds for another execution of the same payment.
-//! 3. The provider recognises the derived key. After a crash between the charge and the receipt, only the provider knows about the
-//!    charge. The next attempt sends the same derived key, so the provider does not charge again.
+//! 3. The provider recognises the derived key. After a crash between the charge and the receipt, only the provider has a record of
+//!    the charge. The next attempt sends the same derived key, so the provider does not charge again.
 //!
-//! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the keys are in the memory of the
-//! process, which suits only a first try.
+//! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the memory of the process stores
+//! the keys. Use that only for a first try.
 
 mod payment;
 mod provider;
@@ -52,8 +53,8 @@ async fn pay(
     order: Value,
     context: DurableContext,
 ) -> Result<Value, BoxError> {
-    // The step may run more than once (`AtLeastOncePerRetry`). `AtMostOncePerRetry` would not help: the retry strategy also
-    // decides about an interrupted attempt, and each retry runs the step again.
+    // The step may run more than once (`AtLeastOncePerRetry`). `AtMostOncePerRetry` would not help. The retry strategy is called
+    // for an interrupted attempt too, and each retry runs the step again.
     let receipt = context
         .step(move |_| async move { Ok(payments.charge(&order).await?) })
         .name("charge")

@@ -1,4 +1,4 @@
-//! The charge of one payment, which the idempotency library runs at most once.
+//! The charge of one payment. The idempotency library and the derived key prevent a second charge.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::provider::Provider;
 const RECOGNISED: Duration = Duration::from_secs(24 * 60 * 60);
 /// The delay before a retry after a failure.
 const DELAY: Duration = Duration::from_secs(2);
-/// How often the step runs before the execution fails.
+/// The largest number of attempts of the step. After the last attempt, the execution fails.
 const ATTEMPTS: u32 = 10;
 
 pub(crate) struct Payments {
@@ -50,7 +50,7 @@ impl Payments {
         };
         let deadline = Deadline::after(self.time_to_charge);
         let ran = self.idempotency.run(&payment, deadline, work).await;
-        // Nothing ran: the store is unavailable.
+        // Nothing ran: the store is unavailable, or too little time is left.
         let outcome = ran.map_err(|error| NotPaid::retry(DELAY, &error))?.value;
         match outcome {
             // An unstored result (`NotDurable`) is not lost: durable execution records it as the result of the step.
@@ -92,8 +92,8 @@ pub(crate) fn retry(error: &StepError, attempt: u32) -> RetryDecision {
     }
 }
 
-/// The key is the payment's id and not the name of the execution. So a second execution for the same payment receives the receipt
-/// of the first, also under another name.
+/// The key is the payment's id, because executions with different names may be for the same payment. So a second execution for a
+/// payment receives the receipt of the first execution.
 fn operation(order: &Value, body: &str, time: Duration) -> Result<Operation, Box<dyn Error>> {
     let scope = Scope::function("durable-payment", "shop")?;
     let id = order["payment"].as_str().unwrap_or_default();

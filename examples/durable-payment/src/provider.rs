@@ -1,4 +1,4 @@
-//! A provider for a first try: it appends each request as a line to a file, and recognises a derived key that it has seen.
+//! A provider for a first try. It appends each request as a line to a file. It recognises the derived keys in that file.
 
 use std::fs::{self, File};
 use std::io::{Result, Write};

@@ -1,4 +1,4 @@
-//! The SDK's local runner plays the durable execution service: it stores checkpoints in memory and invokes the function again.
+//! The SDK's local runner simulates the durable execution service: it stores checkpoints in memory and invokes the function again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use super::pay;
 use super::payment::Payments;
 use super::provider::Provider;
 
-/// The step's first checkpoint is stored. The second one, its result, fails, so the invocation dies after the charge. Then the
-/// runner invokes the function again.
+/// The first checkpoint of the step is stored. The second checkpoint, which contains the result, fails. So the invocation ends
+/// after the charge, and the runner invokes the function again.
 fn a_crash_after_the_step() -> LocalRunner {
     LocalRunner::new().fail_checkpoints_after_retryable(1, 1)
 }
@@ -89,8 +89,8 @@ async fn a_second_execution_of_the_payment_gets_the_receipt() {
     assert_eq!(requests.effects(), ["charged"]);
 }
 
-/// Starts an execution, and ends its process after the charge: the future is dropped and stores nothing. Then a new process
-/// starts, whose store is that of the old one.
+/// Simulates a crash after the charge: starts an execution, and drops it before it stores the result. Returns the payments of a new
+/// process with the same store.
 async fn crash_during_the_charge(requests: &Requests, time_to_charge: Duration) -> Arc<Payments> {
     let idempotency = Idempotency::new(Setup {
         config: IdempotencyConfig {
@@ -145,7 +145,7 @@ async fn after_the_lease_of_a_crashed_attempt_the_next_one_sends_the_same_key() 
     assert_eq!(requests.effects(), ["charged", "recognised"]);
 }
 
-/// What the SDK does without the library, under the same crash.
+/// The behaviour of the SDK without the library, after the same crash.
 #[tokio::test]
 async fn without_the_library_only_at_most_once_without_retries_sends_one_request() {
     let cases = [

@@ -1,8 +1,8 @@
-//! A payment Lambda that is invoked directly: `{"key": "order-1", "amount": 1999}` charges once, however often this
-//! event is sent.
+//! A payment Lambda that is invoked directly. The event `{"key": "order-1", "amount": 1999}` charges once, even if it
+//! is sent several times.
 //!
-//! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the keys are in the
-//! memory of the process, which is suitable only for a first try.
+//! `REDIS_URL` selects the Redis (or Valkey) server that stores the keys. Without this variable, the memory of the
+//! process stores the keys. Use that only for a first try.
 
 mod provider;
 

@@ -1,4 +1,5 @@
-//! A provider for a first try: it appends each charge as a line to the file named by `CHARGES`.
+//! A provider for a first try: it appends each charge as a line to a file. The environment variable `CHARGES` contains
+//! the path of the file.
 
 use std::fs::File;
 use std::io::{Result, Write};

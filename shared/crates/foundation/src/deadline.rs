@@ -1,6 +1,6 @@
 //! The deadline of an invocation.
 //!
-//! Lambda sends the instant at which an invocation ends, and every wait of a function must end before that instant. A
+//! Lambda sends the instant at which an invocation ends. Every wait of a function must end before that instant. A
 //! [`Deadline`] is that instant. The code reads it once, when the invocation arrives, and passes it to every wait. The
 //! monotonic clock then measures the time to the deadline, so the deadline never moves later.
 //!

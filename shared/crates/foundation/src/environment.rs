@@ -1,4 +1,4 @@
-//! The environment of a process: development on a laptop, development that is deployed, or any other.
+//! The environment of a process: development on a laptop, deployed development, or another environment.
 //!
 //! Some settings are safe only in development. Every such check uses this type.
 
@@ -18,7 +18,7 @@ pub enum Host {
     Laptop,
 }
 
-/// The minimum length of a secret outside development, in bytes, so that it cannot be guessed.
+/// The minimum length of a secret outside development, in bytes. A shorter secret could be guessed.
 pub const SHORTEST_SECRET: usize = 16;
 
 impl Environment {
@@ -30,7 +30,7 @@ impl Environment {
         }
     }
 
-    /// Creates the environment of development on a laptop, which needs no configuration.
+    /// Creates the environment for development on a laptop. It needs no configuration.
     pub fn laptop() -> Self {
         Self::new("development", Host::Laptop)
     }
@@ -50,8 +50,8 @@ impl Environment {
         self.is_deployed
     }
 
-    /// Whether the environment is development, and the process is not deployed. Then there is no API Gateway in front
-    /// of the functions.
+    /// Whether the environment is development, and the process is not deployed. Then no API Gateway is in front of the
+    /// functions.
     pub fn is_laptop(&self) -> bool {
         self.is_development() && !self.is_deployed
     }

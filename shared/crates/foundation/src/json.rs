@@ -1,4 +1,4 @@
-//! Parses JSON strings that a Rust string cannot hold.
+//! Parses JSON strings that a Rust string cannot contain.
 //!
 //! A string of JavaScript, Python or Java can contain half of a surrogate pair, which is no character. These languages
 //! write it as an escape, `"\ud83d"`, and JSON's grammar allows that ([RFC 8259, 8.2]). So strings are parsed as bytes
@@ -41,12 +41,12 @@ pub fn is_lone_surrogate(value: &RawValue) -> bool {
 }
 
 impl Text<'_> {
-    /// The text; `None` if it has half of a surrogate pair.
+    /// Returns the text. `None` if it has half of a surrogate pair.
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The text for display, with U+FFFD for bytes that are no character.
+    /// Returns the text for display, with U+FFFD in place of bytes that are not a character.
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }

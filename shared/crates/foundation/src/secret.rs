@@ -1,4 +1,4 @@
-//! Secret values: they are never shown, and can be rotated while functions run.
+//! Secret values. They are never printed, and can be rotated while functions run.
 
 mod cell;
 
@@ -25,7 +25,7 @@ pub enum SecretSource {
 /// The name of a secret in a [`SecretStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
-    /// The name of the variable that has the secret's ARN.
+    /// The name of the environment variable that contains the secret's ARN.
     pub variable: &'static str,
     /// The secret's ARN in AWS Secrets Manager.
     pub arn: String,
@@ -41,7 +41,7 @@ const MOST_IN_A_LIST: usize = 2;
 const LONGEST_IN_A_LIST: usize = 256;
 
 impl SecretSource {
-    /// The value from the environment; `None` if the secret is in a store.
+    /// Returns the value from the environment. `None` if the secret is in a store.
     pub fn given(&self) -> Option<&Secret> {
         match self {
             Self::Given(secret) => Some(secret),
@@ -56,13 +56,13 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value, for the client that needs it.
+    /// Returns the value, for the client that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Parses a list of one or two secrets, separated by a comma, each at least `shortest` bytes long; `None` if the value is
-    /// not such a list.
+    /// Parses a list of one or two secrets, separated by a comma. Each secret has at least `shortest` bytes. `None` if
+    /// the value is not such a list.
     pub fn list(&self, shortest: usize) -> Option<Vec<Self>> {
         let secrets: Vec<_> = self.0.split(',').map(str::trim).collect();
         let is_usable = |secret: &&str| {

@@ -1,16 +1,15 @@
 //! Finds characters that are invisible or change how text is displayed.
 //!
-//! Some characters are invisible (a zero-width space), some change the order of others (direction marks), and some
-//! control a terminal (ESC). Two different names with such characters can look the same, and printed text can
-//! overwrite the line on which it is printed. So names must not contain such characters. Text for people must not
-//! contain them either, except for the characters that belong to words and emoji. The operator's tool prints each
-//! character of these kinds as its number.
+//! Some characters are invisible (a zero-width space). Some change the order of other characters (direction marks).
+//! Some control a terminal (ESC). Two different names with such characters can look the same. Printed text with such
+//! characters can overwrite its own line. So names must not contain such characters. Text for people may contain only
+//! those of them that belong to words and emoji. The operator's tool prints each such character as its number.
 //!
 //! These characters are the control characters, the characters that Unicode lets programs ignore
 //! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), line
 //! separators, and annotations.
 
-/// Whether a character is invisible, changes how others are displayed, or controls a terminal.
+/// Whether a character is invisible, changes how other characters are displayed, or controls a terminal.
 pub fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -49,8 +48,8 @@ pub fn has_unwritten(text: &str) -> bool {
         .any(|character| is_invisible(character) && !is_written(character))
 }
 
-/// Returns the text with each invisible character as its hexadecimal number, as in `\u{1b}`. A backslash before
-/// `u{` is written in the same way, so that two different texts never look the same.
+/// Returns the text with each invisible character as its hexadecimal number, as in `\u{1b}`. A backslash before `u{` is
+/// written in the same way. So two different texts never look the same.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {

@@ -1,15 +1,15 @@
 //! Checks whether a URL protects its credentials.
 //!
-//! A URL in a secret store is not known at the start. So each client checks the URL when the client reads the secret.
+//! A URL in a secret store is unknown when the process starts. So each client checks the URL after reading the secret.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-/// Whether a URL of Redis or MongoDB sends credentials to another host without TLS. A user without a password counts as
-/// credentials, because the user may be a password in the wrong place: `redis://password@host`. The result is `false`
-/// for text that is no URL, because no client connects with it.
+/// Whether a URL of Redis or MongoDB sends credentials to another host without TLS. A user name without a password
+/// counts as credentials, because it may be a password in the wrong place: `redis://password@host`. The result is
+/// `false` for text that is no URL, because no client connects with it.
 pub fn sends_login_in_the_clear(url: &str) -> bool {
     let url = as_parsed(url);
     let Some(parts) = Parts::of(&url) else {
@@ -43,7 +43,7 @@ fn as_parsed(url: &str) -> String {
 
 const TLS: &[&str] = &["tls", "ssl"];
 
-/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's URLs, which may name several hosts.
+/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's URLs, which may contain several hosts.
 struct Parts<'a> {
     scheme: &'a str,
     has_login: bool,
@@ -78,8 +78,8 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The values of the options with these names, in order. MongoDB's driver ignores the case of names and decodes
-    /// values.
+    /// Returns the values of the options with these names, in order. Like MongoDB's driver, it ignores the case of
+    /// names and decodes values.
     fn flags(&self, names: &'static [&str]) -> impl Iterator<Item = bool> {
         self.query.split('&').filter_map(move |option| {
             let (name, value) = option.split_once('=')?;

@@ -1,7 +1,7 @@
 //! Measures ages by the wall clock.
 //!
-//! The monotonic clock may stand still while Lambda freezes the process. So the age of something that may expire during a
-//! freeze is measured by the wall clock. The wall clock can be set, so a wrong age must do no harm.
+//! The monotonic clock may stand still while Lambda freezes the process. A value may expire during such a freeze, so
+//! its age is measured by the wall clock. The wall clock can be set, so a wrong age must do no harm.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ pub fn older_than(then_ms: u64, limit: Duration) -> bool {
         .is_none_or(|age_ms| u128::from(age_ms) >= limit.as_millis())
 }
 
-/// The wall clock, in milliseconds since the Unix epoch.
+/// Returns the time of the wall clock, in milliseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
     reason = "only the wall clock continues during a freeze; an error costs at most an early ping, connect or read"

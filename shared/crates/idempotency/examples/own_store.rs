@@ -1,4 +1,4 @@
-//! An example of a store that you write yourself. The conformance tests of this crate test it.
+//! An example of a store that you write yourself. The conformance tests of this crate test this store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl OwnStore {
         }
     }
 
-    /// Makes one atomic step while it holds the lock: reads the record, calls `decide`, and writes.
+    /// Makes one atomic step while it holds the lock: reads the record, calls `decide`, and writes the returned record.
+    /// Returns the answer of `decide`.
     fn step<T>(&self, key: &RecordKey, decide: impl FnOnce(&Stored, StoreTime) -> Step<T>) -> T {
         let mut texts = self.texts.lock();
         let stored = texts.get(key).map(Record::from_text).transpose();

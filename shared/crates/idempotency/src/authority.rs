@@ -48,7 +48,7 @@ pub enum Authority {
 pub enum Fallback {
     /// MongoDB, which is authoritative with or without Redis.
     MongoDb,
-    /// The memory of each process. It is used only in development, because other processes do not see it.
+    /// The memory of each process. It is used only in development, because other processes cannot read it.
     Memory,
     /// No fallback: requests that need Redis are refused.
     Reject,
@@ -64,7 +64,7 @@ pub struct Stores {
     #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
     /// Whether the memory of this process is used if no other store is configured, or while Redis is unavailable. Set
-    /// this only in development, because other processes do not see that memory.
+    /// this only in development, because other processes cannot read that memory.
     #[cfg(feature = "memory")]
     pub memory: bool,
     /// A store that the caller implements. If it is set, the other stores are not used.
@@ -83,7 +83,7 @@ pub struct Available {
 }
 
 impl Authority {
-    /// The authority that results from these stores.
+    /// Returns the authority for these stores.
     pub fn of(available: Available) -> Self {
         match (available.mongodb, available.redis, available.memory) {
             (true, true, _) => Self::Tiered,
@@ -110,7 +110,7 @@ impl Authority {
 }
 
 impl Stores {
-    /// Only the memory of this process is used as a store.
+    /// Returns the memory of this process as the only store.
     #[cfg(feature = "memory")]
     pub fn memory() -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Stores {
         }
     }
 
-    /// Only a store that the caller implements is used; see [`store`](crate::store).
+    /// Returns the store of the caller as the only store; see [`store`](crate::store).
     pub fn own(store: impl Store + 'static) -> Self {
         Self {
             #[cfg(feature = "mongodb")]

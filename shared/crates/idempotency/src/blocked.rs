@@ -13,10 +13,11 @@ pub enum Blocked {
     Mismatch,
     /// Another attempt holds the lease.
     InProgress {
-        /// Time until the lease of that attempt ends. A claim after this time succeeds, or gets another reason.
+        /// Time until the lease of that attempt ends. The attempt may renew the lease before that.
         retry_after: Duration,
     },
-    /// The operation may have taken effect, and the policy allows no further attempt. The key stays blocked until it is resolved.
+    /// The operation may have taken effect, and the policy allows no further attempt. The key stays blocked until the
+    /// key is resolved.
     Unknown(UnknownCause),
 }
 
@@ -25,6 +26,7 @@ pub enum Blocked {
 pub enum UnknownCause {
     /// The attempt was abandoned (crash, freeze, partition), or it marked its outcome as unknown.
     Abandoned,
-    /// The stored value is damaged, is not a record, or is a result without a valid MAC. It may have been a result.
+    /// The stored value is damaged, is not a record, or is a result without a valid MAC. The value may have been a
+    /// result.
     Unreadable,
 }

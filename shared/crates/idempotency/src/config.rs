@@ -9,7 +9,7 @@ pub struct IdempotencyConfig {
     pub retention: Duration,
     /// The length of a lease if the deadline of the invocation is unknown.
     pub lease: Duration,
-    /// The time from the deadline of an invocation to the end of its lease. No lease is longer than `LONGEST_LEASE`.
+    /// The time from the deadline of an invocation to the end of the lease. No lease is longer than `LONGEST_LEASE`.
     pub lease_grace: Duration,
     /// The longest response body that is stored whole, in bytes.
     pub max_response_bytes: usize,
@@ -26,7 +26,8 @@ pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
     /// Keeps results for one day. A lease lasts until 2 seconds after the deadline of the invocation, or 30 seconds if
-    /// that deadline is unknown. A response has at most 1 MiB; the memory store has at most 10 000 keys and 64 MiB.
+    /// that deadline is unknown. A response body is stored whole up to 1 MiB. The memory store has at most 10 000 keys
+    /// and 64 MiB.
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(86_400),

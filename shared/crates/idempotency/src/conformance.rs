@@ -1,8 +1,8 @@
-//! Conformance tests for stores: laws that hold for every store, and a way to test your own store with them.
+//! Conformance tests for stores. They check the laws that hold for every store. You can run them on your own store.
 //!
-//! Each law is a function, named after the behaviour. It takes a [`Subject`], which opens the store repeatedly, as
-//! several processes would. It panics if the law does not hold. [`conformance_tests!`](crate::conformance_tests) makes
-//! one test of each law; [`check`] runs all of them.
+//! Each law is a function, named after the behaviour. The function takes a [`Subject`], which opens the store several
+//! times, like several processes. The function panics if the law does not hold.
+//! [`conformance_tests!`](crate::conformance_tests) makes one test of each law. [`check`] runs all laws.
 //!
 //! ```
 //! # mod tests {
@@ -69,8 +69,8 @@ pub struct Law {
 }
 
 impl Subject {
-    /// A subject whose engines are made by `open`. All these engines share the same records, but are otherwise as
-    /// independent as separate processes.
+    /// Returns a subject that makes its engines with `open`. All these engines must share the same records. Otherwise
+    /// they must be independent, like separate processes.
     pub fn new(open: impl Fn(&IdempotencyConfig) -> Idempotency + Send + Sync + 'static) -> Self {
         Self {
             open: Box::new(open),
@@ -82,7 +82,7 @@ impl Subject {
         (self.open)(&self.config)
     }
 
-    /// Returns this subject with another setting: claims without a deadline get a lease of this length.
+    /// Returns this subject with a lease of this length for claims without a deadline.
     fn with_lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
@@ -111,7 +111,7 @@ impl fmt::Debug for Law {
 ///
 /// # Panics
 ///
-/// Panics if a law does not hold; the message contains its name.
+/// Panics if a law does not hold. The message contains the name of the law.
 pub async fn check(subject: impl Fn() -> Subject) {
     for law in LAWS {
         let tried = AssertUnwindSafe((law.run)(subject())).catch_unwind().await;
@@ -123,7 +123,8 @@ pub async fn check(subject: impl Fn() -> Subject) {
     }
 }
 
-/// Exports each law as a function, makes the list of all laws, and defines the macro that makes one test of each law.
+/// Exports each law as a function, and makes the list of all laws. Also defines the macro that makes one test of each
+/// law.
 macro_rules! laws {
     (($d:tt) $($room:ident: [$($law:ident)*])*) => {
         $( pub use self::$room::{$($law),*}; )*
@@ -134,7 +135,7 @@ macro_rules! laws {
         ];
 
         /// Makes one test of each law. The argument is an expression that makes a new
-        /// [`Subject`](crate::conformance::Subject). Each test evaluates the expression once; the expression may
+        /// [`Subject`](crate::conformance::Subject). Each test evaluates the expression once. The expression may
         /// `await`. The tests need `tokio` with its feature `macros`.
         #[macro_export]
         macro_rules! conformance_tests {

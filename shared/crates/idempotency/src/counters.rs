@@ -1,4 +1,4 @@
-//! Counts and logs what happens to keys. Logs name a key only by its hash.
+//! Counts and logs the events of keys. A log line contains only the hash of a key.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,18 +8,18 @@ use tracing::{debug, info, warn};
 
 use super::RecordKey;
 
-/// Something that happens to a key, and that is counted.
+/// An event of a key that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// The first attempt under a key started.
+    /// A claim succeeded, and was not a takeover.
     Fresh,
     /// A retry received the stored result.
     Replay,
     /// A claim was blocked by a running attempt.
     Conflict,
-    /// A claim was blocked, because another request uses the key.
+    /// A claim was blocked, because the key belongs to another request.
     Mismatch,
-    /// An attempt took over from an abandoned one.
+    /// An attempt took over from an abandoned attempt.
     Takeover,
     /// An attempt tried to write after it had lost its key.
     Superseded,
@@ -32,15 +32,15 @@ pub(super) enum Event {
 /// How many events of each kind have happened in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// First attempts under a key.
+    /// Claims that succeeded, and were not takeovers.
     pub fresh: u64,
     /// Retries that received the stored result.
     pub replay: u64,
     /// Claims that were blocked by a running attempt.
     pub conflict: u64,
-    /// Claims that were blocked, because another request uses the key.
+    /// Claims that were blocked, because the key belongs to another request.
     pub mismatch: u64,
-    /// Attempts that took over from an abandoned one.
+    /// Attempts that took over from an abandoned attempt.
     pub takeover: u64,
     /// Attempts that tried to write after they had lost their key.
     pub superseded: u64,

@@ -17,10 +17,10 @@ use super::store_time::StoreTime;
 use super::write_result::WriteResult;
 use super::{OwnerId, Policy, SavedResponse};
 
-/// What these rules decide about a claim, before the store writes anything.
+/// The decision about a claim, before the store writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The attempt starts once the store has acknowledged the record that [`start`] makes.
+    /// The attempt starts after the store has acknowledged the record that [`start`] returns.
     Start(Start),
     /// The store already has this claim: the reply to an earlier copy of the claim was lost.
     Repeated,
@@ -33,7 +33,7 @@ pub(super) enum Decision {
 pub(super) enum Start {
     /// The key is new.
     New,
-    /// The retention of the old record is over. The new record continues only the counters of the old one.
+    /// The retention of the old record is over. The new record continues only the counters of the old record.
     Restart,
     /// The previous attempt released the key.
     Reclaim,
@@ -41,7 +41,7 @@ pub(super) enum Start {
     TakeOver,
 }
 
-/// What a store writes in one atomic step, and its reply once the write is acknowledged.
+/// One atomic step of a store: the record to write, and the reply to send after the write is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the record has to be written before the reply is sent"]
 pub struct Step<T> {
@@ -62,7 +62,7 @@ pub enum ResolveResult {
 }
 
 impl<T> Step<T> {
-    /// Writes this record, then replies.
+    /// A step that writes `record`, and then replies with `answer`.
     pub fn write(record: Record, answer: T) -> Self {
         Self {
             write: Some(Box::new(record)),
@@ -70,7 +70,7 @@ impl<T> Step<T> {
         }
     }
 
-    /// Writes nothing, and replies.
+    /// A step that only replies with `answer`.
     pub fn answer(answer: T) -> Self {
         Self {
             write: None,
@@ -79,8 +79,8 @@ impl<T> Step<T> {
     }
 }
 
-/// Decides a claim: its attempt starts, is already stored, or is blocked. Callers handle unreadable records, which
-/// block every claim.
+/// Decides a claim: the attempt starts, the claim is already stored, or the claim is blocked. Callers handle unreadable
+/// records, which block every claim.
 pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTime) -> Decision {
     let Some(record) = record else {
         return Decision::Start(Start::New);
@@ -110,7 +110,7 @@ pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTi
     }
 }
 
-/// What blocks a claim; `None`: the claim succeeds, or is already stored.
+/// Returns what blocks a claim. `None`: the claim succeeds, or is already stored.
 pub(super) fn blocked(
     record: Option<&Record>,
     claim: &ClaimRequest,
@@ -126,7 +126,7 @@ fn in_progress(retry_after: Duration) -> Decision {
     Decision::Blocked(Blocked::InProgress { retry_after })
 }
 
-/// The record after a claim that starts an attempt. `record` is the stored record that [`decide`] has read.
+/// Returns the record after a claim that starts an attempt. `record` is the stored record that [`decide`] has read.
 pub(super) fn start(
     how: Start,
     record: Option<&Record>,
@@ -193,9 +193,8 @@ pub(super) fn change(
             state: released(record.took_over, now),
             ..next
         }),
-        // If the reply to a renewal was lost, a repeated renewal cannot tell whether the stored lease is its own:
-        // another write may have stored a lease of the same length. Renewing again, from the current revision, is
-        // harmless.
+        // A repeated renewal does not recognise an earlier copy of itself: another write may have stored a lease of the
+        // same length. So the reply is `Outdated`. The holder can safely renew again at the current revision.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
             // A checkpoint without a revision is never written, so the stored checkpoint is from another call.
@@ -242,7 +241,7 @@ fn already(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::answer(WriteResult::Stored(record.response().cloned()))
 }
 
-/// The reply if the record belongs to the caller, but is at a later revision than the caller knows.
+/// The reply if the record belongs to the caller, but its revision differs from the revision in the change.
 fn outdated(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::answer(WriteResult::Outdated(record.rev))
 }
@@ -257,8 +256,8 @@ fn superseded(
     Step::answer(WriteResult::Superseded(blocked))
 }
 
-/// Decides the resolution of the record that was `seen`. Returns the record to write, and the reply. `owner` is fresh.
-/// So if the abandoned attempt resumes later, its writes are superseded.
+/// Decides the resolution of the record with the version `seen`. Returns the record to write, and the reply. `owner` is
+/// fresh for every resolution. So if the abandoned attempt resumes later, its writes are superseded.
 pub(super) fn resolve(
     record: &Record,
     seen: Version,

@@ -6,13 +6,16 @@ use sha2::{Digest, Sha256};
 
 use super::{RecordKey, purpose};
 
-/// A provider's idempotency key for one operation, or for one step of it: 64 hexadecimal digits.
+/// The idempotency key that a provider receives for one operation, or for one step of an operation. It has 64
+/// hexadecimal digits.
 ///
-/// The key depends only on the environment and the name of the operation's key, not on the attempt or the time. So it
-/// is the same even after every store has lost its data. A provider that recognises the key treats two requests as one.
+/// The key depends only on the environment and the name of the operation's key. It does not depend on the attempt or
+/// the time. So the key is the same even after every store has lost its data. A provider that recognises the key treats
+/// two requests as one.
 ///
-/// The key is the SHA-256 of a fixed text, the environment and the name, each preceded by its length as eight bytes,
-/// big-endian. For a step, the key is the SHA-256 of another fixed text, the key's digits and the step.
+/// The key is a SHA-256 digest of three parts: a fixed text, the environment and the name. Each part is preceded by the
+/// length of that part, as eight bytes, big-endian. For a step, the three parts are another fixed text, the digits of
+/// the operation's key, and the step.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DerivedKey(String);
 
@@ -27,7 +30,7 @@ impl DerivedKey {
         Self::of([purpose::DERIVED_STEP, &self.0, step])
     }
 
-    /// The digits.
+    /// Returns the digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,7 +58,7 @@ mod tests {
     use super::*;
     use crate::{IdempotencyKey, Scope};
 
-    /// During a deployment, two versions of a function may send the derived key of the same payment, so the key must
+    /// During a deployment, two versions of a function may send the derived key of the same payment. So the key must
     /// never change.
     #[test]
     fn a_derived_key_never_changes() {

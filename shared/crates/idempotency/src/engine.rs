@@ -1,4 +1,4 @@
-//! What all keys of a process share: the authoritative store, signed results, derived keys and counters.
+//! The parts that all keys of a process share: the authoritative store, signed results, derived keys and counters.
 //! [`Idempotency`](super::Idempotency) and each lease refer to one [`Engine`].
 
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub(super) struct Engine {
     response_keys: Option<ResponseKeys>,
 }
 
-/// How far in the future a stored lease may end: twice the longest lease, because a server clock may have been set
-/// back. A lease that ends later was written by another program.
+/// How far in the future a stored lease may end. It is twice the longest lease, because a server clock may have been
+/// set back. A lease that ends later was written by another program.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 
 impl Engine {
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// Makes the form of the result that is stored: its size is limited, and it is signed if this engine signs results.
+    /// Returns the form in which the result is stored: limited in size, and signed if this engine signs results.
     pub(super) async fn storable(
         &self,
         key: &RecordKey,
@@ -90,9 +90,9 @@ impl Engine {
         }
     }
 
-    /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. Two kinds of values are not
-    /// accepted, because another program may have written them: a result without a valid MAC, and a lease that ends
-    /// more than `LATEST_END` in the future.
+    /// Returns `blocked` if the stored value is accepted, otherwise `Unknown`. A result without a valid MAC is not
+    /// accepted. A lease that ends more than `LATEST_END` in the future is not accepted either. Another program may
+    /// have written such values.
     pub(super) async fn check(
         &self,
         key: &RecordKey,
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Whether this engine signed the stored result for this request. Always true if this engine does not sign.
+    /// Whether this engine signed the stored result for this request. Always true if this engine does not sign results.
     pub(super) async fn is_authentic(
         &self,
         key: &RecordKey,
@@ -128,7 +128,7 @@ impl Engine {
         verifying.await
     }
 
-    /// Counts a call that failed, or in which a configured store did not take part.
+    /// Counts a call that failed, or in which a configured store did not take part. Returns `answered` unchanged.
     pub(super) fn count_degraded<T>(
         &self,
         key: &RecordKey,

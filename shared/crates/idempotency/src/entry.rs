@@ -1,4 +1,5 @@
-//! The state of a key for operators, reconcilers and the request `status`, and the ways to resolve an unknown outcome.
+//! The state of a key, for operators, reconcilers and the request `status`. Also the ways to resolve an unknown
+//! outcome.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,8 +21,8 @@ pub struct Entry {
     pub progress: Progress,
     /// Number of attempts so far.
     pub attempt: u64,
-    /// Time since the first claim of the key. For a completed key in Redis without MongoDB, it can be the time since the
-    /// result.
+    /// Time since the first claim of the key. If Redis is authoritative, it can be the time since the result was
+    /// stored.
     pub first_seen: Duration,
     /// Time since the lease of an unfinished attempt ended; zero while the lease runs, and for a finished key.
     pub lease_over_for: Duration,
@@ -35,7 +36,7 @@ pub struct Entry {
     pub(super) version: Version,
 }
 
-/// The progress of an operation, as a claim of the same request would find it.
+/// The progress of an operation. It matches the outcome of a claim with the same request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// An attempt is running.
@@ -53,7 +54,7 @@ pub enum Progress {
     Completed(SavedResponse),
 }
 
-/// What is known now about an operation whose outcome was unknown.
+/// The resolved outcome of an operation whose outcome was unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The operation took effect, with this result.
@@ -61,12 +62,12 @@ pub enum Resolution {
     /// The operation had no effect, and can have none later.
     Released(NoEffect),
     /// The same request can be attempted again, as a takeover, because the abandoned attempt may still take effect.
-    /// Reopening is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is
-    /// refused under any other policy. A reopened record expires after the retention.
+    /// Reopening is only for operations that check their state before they act. So it is allowed only under
+    /// [`Policy::RerunAlways`]. A reopened record expires after the retention.
     Reopened,
 }
 
-/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason: the process of the
+/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason. The process of the
 /// attempt may be frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
@@ -113,12 +114,12 @@ impl Entry {
 }
 
 impl Progress {
-    /// Whether the operation has no result and no running attempt, so that it can be resolved.
+    /// Whether the operation has no result and no running attempt. Then the key can be resolved.
     pub fn is_abandoned(&self) -> bool {
         matches!(self, Self::Abandoned | Self::Unknown)
     }
 
-    /// The progress that a claim with the stored request would find.
+    /// Returns the progress. A claim with the stored request would have the matching outcome.
     fn of(record: &Record, retention: Duration, now: StoreTime) -> Self {
         let again = ClaimRequest {
             owner: OwnerId::NONE,

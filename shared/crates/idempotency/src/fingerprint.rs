@@ -1,9 +1,9 @@
 //! The digest of a request. It detects another request under the same key.
 //!
-//! A fingerprint is the SHA-256 of a fixed text, the method, the route and the tenant, each preceded by its length as
-//! eight bytes, big-endian. The payload follows. If it is JSON, the hash gets `j` and the canonical form; otherwise it
-//! gets `r` and the bytes of the payload. The fingerprint is taken once, at the claim, and kept in every state of the
-//! record.
+//! A fingerprint is a SHA-256 digest. Its input begins with a fixed text, the method, the route and the tenant. Each of
+//! these parts is preceded by the length of that part, as eight bytes, big-endian. The payload follows. A JSON payload
+//! is hashed as `j` and its canonical form, any other payload as `r` and its bytes. The fingerprint is computed once,
+//! at the claim, and kept in every state of the record.
 
 mod canonical;
 
@@ -21,16 +21,16 @@ use canonical::Canonical;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// The parts of a request that distinguish it from others.
+/// The parts of a request that its fingerprint covers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// The HTTP method.
     pub method: &'a str,
-    /// The route, as the deployment template names it.
+    /// The route, as in the deployment template.
     pub route: &'a str,
     /// The tenant that sends the request.
     pub tenant: &'a str,
-    /// The payload. In JSON, the order of members, whitespace, escapes and a byte order mark make no difference; in any
+    /// The payload. In JSON, the order of members, whitespace, escapes and a byte order mark make no difference. In any
     /// other payload, every byte counts.
     pub payload: &'a [u8],
 }
@@ -40,7 +40,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// [`AmbiguousPayload`]: different JSON readers may understand this payload differently.
+    /// [`AmbiguousPayload`]: different JSON parsers may read different values from this payload.
     pub fn of(request: &Request<'_>) -> Result<Self, AmbiguousPayload> {
         let mut hasher = Sha256::new();
         let parts = [

@@ -19,8 +19,8 @@ use super::outcome::ClaimOutcome;
 use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
-/// Claims keys, so that an operation runs only as often as its policy allows. A process needs only one engine. Cloning
-/// it is cheap.
+/// Claims keys. With it, an operation runs only as often as the policy of the operation allows. A process needs only
+/// one value of this type. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Idempotency {
     pub(super) engine: Arc<Engine>,
@@ -36,15 +36,15 @@ const PAUSE_GROWTH: f64 = 1.5;
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
 impl Idempotency {
-    /// An engine that uses these stores. This call opens no connection and cannot fail.
+    /// Returns an engine that uses the stores of `setup`. This call opens no connection and cannot fail.
     pub fn new(setup: Setup) -> Self {
         Self {
             engine: Arc::new(Engine::new(setup)),
         }
     }
 
-    /// An engine whose only store is the memory of this process, for development and tests. Other processes do not see
-    /// its keys.
+    /// Returns an engine whose only store is the memory of this process. It is for development and tests, because other
+    /// processes cannot read its keys.
     #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {
         Self::new(Setup::of(super::Stores::memory()))
@@ -65,8 +65,7 @@ impl Idempotency {
     /// # Errors
     ///
     /// [`StoreError`]: the claim has no outcome, because the authoritative store is unavailable or too little time is
-    /// left.
-    /// The key may or may not be claimed. The caller must not run the operation; a retry is safe.
+    /// left. The key may or may not be claimed. The caller must not run the operation. A retry is safe.
     ///
     /// # Cancel safety
     ///
@@ -81,13 +80,13 @@ impl Idempotency {
             .await
     }
 
-    /// Claims the key for a remote caller, which sends its own owner and the length of the lease. The lease may outlast
-    /// this invocation, but not the longest lease. A caller without a reply may retry with the same owner: if the claim
-    /// was stored, the retry succeeds.
+    /// Claims the key for a remote caller. The caller sends its own owner and the length of the lease. The lease may
+    /// last longer than this invocation, up to the longest lease. If the reply is lost, the caller may retry with the
+    /// same owner. If the claim was stored, the retry succeeds.
     ///
     /// The owner must be fresh for every claim. A claim with the owner of a running attempt counts as that attempt, and
-    /// succeeds: the operation runs twice. So an owner must not be derived from an event, a request or a key, which are
-    /// the same in every delivery.
+    /// succeeds. The operation would then run twice. So an owner must not be derived from an event, a request or a key:
+    /// these are the same in every delivery.
     ///
     /// # Errors
     ///
@@ -107,8 +106,8 @@ impl Idempotency {
         let claim = self
             .engine
             .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // This time is taken before the store starts the lease, so that the lease ends for the caller before it ends in
-        // the store.
+        // This time is taken before the store starts the lease. So the lease ends for the caller before it ends in the
+        // store.
         let began = Instant::now();
         let claimed = self
             .engine
@@ -143,19 +142,19 @@ impl Idempotency {
         })
     }
 
-    /// Resumes an attempt that another process claimed, with the token of its lease. No store is asked: the first write
-    /// checks that the key still belongs to that attempt.
+    /// Returns the lease of an attempt that another process claimed. `token` is the token of that lease. This call
+    /// sends nothing to a store. The first write checks that the key still belongs to that attempt.
     pub fn resume(&self, token: LeaseToken, deadline: Deadline) -> Lease {
         Lease::resumed(Arc::clone(&self.engine), token, deadline)
     }
 
-    /// Waits at most until `limit` for the result of a running attempt. The wait never claims the key, so nothing runs.
-    /// Returns what blocks the key at the end of the wait; `None`: the key is free. If the store does not answer a
-    /// look, the wait ends, and returns the result of the previous look.
+    /// Waits for the result of a running attempt, at most until `limit`. The wait never claims the key, so nothing
+    /// runs. Returns what blocks the key at the end of the wait. `None`: the key is free. If the store does not answer
+    /// a look, the wait ends. Then the result of the previous look is returned.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: no store answered a look during the wait.
+    /// [`StoreError`]: the store did not answer the first look.
     ///
     /// # Cancel safety
     ///
@@ -197,12 +196,12 @@ impl Idempotency {
         }
     }
 
-    /// Creates the MongoDB indexes that delete expired records and find unfinished ones. No claim and no write depends
-    /// on these indexes, so a deployment or a schedule calls this, not a request.
+    /// Creates the MongoDB indexes that delete expired records and find unfinished ones. Claims and writes work without
+    /// these indexes. So call this function from a deployment or a schedule, not from a request.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the store did not acknowledge. A retry is safe.
+    /// [`StoreError`]: the store did not acknowledge the indexes. A retry is safe.
     pub async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.engine.store.prepare(deadline).await
     }
@@ -237,8 +236,8 @@ fn event_of(grant: &Grant) -> Event {
     }
 }
 
-/// The length of a lease. The lease ends after the invocation, unless that would make it longer than `LONGEST_LEASE`.
-/// If a lease ends too early or too late, callers wait longer, but the operation never runs twice.
+/// Returns the length of a lease. The lease ends after the invocation, but is never longer than `LONGEST_LEASE`. If a
+/// lease ends too early or too late, callers wait longer, but the operation never runs twice.
 fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duration {
     match time_left {
         Some(left) => (left + config.lease_grace).min(LONGEST_LEASE),

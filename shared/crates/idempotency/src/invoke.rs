@@ -1,12 +1,12 @@
 //! Idempotency for payment functions in other languages: JSON requests and responses.
 //!
-//! A caller with permission to invoke the function sends `begin`, receives a lease, runs its operation, and sends the
-//! lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
+//! A caller needs permission to invoke the function. It sends `begin`, receives a lease, runs its operation, and sends
+//! the lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
 //! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
 //! Every request gets a reply. The reply to a malformed request lists all its problems. If the store is unavailable,
-//! the reply says so, and a retry is safe. These two replies are not function errors, because the caller's SDK might
-//! retry or report a function error by itself.
+//! the reply contains this outcome, and a retry is safe. These two replies are normal responses. After a function
+//! error, the caller's SDK might retry by itself.
 //!
 //! All keys are in a [`Scope::function`] of this deployment's namespace. So no caller can reach the keys of an HTTP
 //! operation or of another namespace. Callers in one namespace trust one another. The schema of requests and replies is
@@ -43,13 +43,14 @@ pub struct Remote {
     lease: Duration,
 }
 
-/// The longest time to wait for a store. The caller has a deadline of its own, which is unknown here.
+/// The longest time to wait for a store. The deadline of the caller is unknown here.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time after which a caller may retry if the store is unavailable.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Remote {
-    /// Serves the keys of one namespace, whose callers trust one another. `lease` is the default length of a lease.
+    /// Returns the service for the keys of one namespace. The callers in a namespace trust one another. `lease` is the
+    /// default length of a lease.
     pub fn new(engine: Idempotency, namespace: impl Into<String>, lease: Duration) -> Self {
         Self {
             engine,
@@ -62,7 +63,7 @@ impl Remote {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have written. A retry with the same owner returns what is stored.
+    /// A dropped call may or may not have stored its change. A retry with the same owner returns what is stored.
     pub async fn answer(&self, request: Option<&RawValue>, deadline: Deadline) -> Box<RawValue> {
         let deadline = deadline.within(PATIENCE);
         let answer = match Request::parse(request, &self.namespace) {

@@ -29,8 +29,8 @@ pub enum InvalidKey {
 const LONGEST: usize = 255;
 
 impl IdempotencyKey {
-    /// Parses a key. One pair of double quotes around it is removed, so both forms are the same key. Escape sequences
-    /// are kept as they are.
+    /// Parses a key. One pair of double quotes around the key is removed. So a quoted key equals the same key without
+    /// quotes. Escape sequences are kept unchanged.
     ///
     /// # Errors
     ///

@@ -23,22 +23,22 @@ use super::{DerivedKey, RecordKey, SavedResponse};
 
 /// The permission to run an operation for a limited time.
 ///
-/// Dropping a lease writes nothing, because the operation may have started. The key stays claimed until the lease ends;
-/// then the policy determines whether another attempt may follow.
+/// Dropping a lease writes nothing, because the operation may have started. The key stays claimed until the lease ends.
+/// Then the policy determines whether another attempt may follow.
 ///
-/// A lease that was [resumed](super::Idempotency::resume) from a token writes in the same way, but does not have the
-/// reply to the claim. The store checks at each write that the key still belongs to this attempt.
+/// A lease that was [resumed](super::Idempotency::resume) from a token can make the same writes. It does not have the
+/// reply to the claim. At each write, the store checks that the key still belongs to this attempt.
 pub struct Lease {
     writer: Writer,
     is_first: bool,
     repeated: bool,
     took_over: bool,
     checkpoint: Bytes,
-    /// The end of the lease, or a time before it; unknown for a resumed lease.
+    /// The end of the lease, or an earlier time; unknown for a resumed lease.
     ends: Deadline,
-    /// The time by which the work has to end: the end of the lease or of the invocation, whichever is earlier, less the
-    /// time to store the result. The code that limits the time for the work shares this value, because a renewal
-    /// changes it.
+    /// The time by which the work has to end. Its base is the end of the lease or the end of the invocation, whichever
+    /// is earlier. The time to store the result is subtracted. The code that limits the time for the work shares this
+    /// value, because a renewal changes it.
     work_end: Arc<Mutex<Deadline>>,
     /// The time until which the provider recognises the derived key, or an earlier time; unknown if no limit applies.
     recognised: Deadline,
@@ -48,7 +48,7 @@ pub struct Lease {
 const STORING_TIME: Duration = Duration::from_millis(100);
 
 impl Lease {
-    /// The lease that a store granted, which ends at `ends`.
+    /// Returns the lease that a store granted. It ends at `ends`.
     pub(super) fn granted(
         engine: Arc<Engine>,
         key: RecordKey,
@@ -60,7 +60,7 @@ impl Lease {
         Self::new(Writer::new(engine, key, fence, deadline), grant, ends)
     }
 
-    /// The lease of an attempt that another process claimed.
+    /// Returns the lease of an attempt that another process claimed.
     pub(super) fn resumed(engine: Arc<Engine>, token: LeaseToken, deadline: Deadline) -> Self {
         Self {
             writer: Writer::resumed(engine, token, deadline),
@@ -104,7 +104,7 @@ impl Lease {
         self.writer.attempt()
     }
 
-    /// The revision of this attempt's last acknowledged write, if known.
+    /// The revision of this attempt's last acknowledged write. `None`: the revision is unknown.
     #[cfg(feature = "invoke")]
     pub(super) fn rev(&self) -> Option<u64> {
         self.writer.rev()
@@ -115,20 +115,20 @@ impl Lease {
         self.repeated
     }
 
-    /// Whether the store knows no earlier attempt. The store may have forgotten an earlier attempt, after the retention
-    /// or a loss of data. An attempt after a release is not the first. A later attempt may be reported as the first,
-    /// but the first attempt is never reported as a later one.
+    /// Whether this is the first attempt, as far as the store has records. A later attempt is reported as the first if
+    /// the store has deleted or lost the record of the earlier attempt. An attempt after a release is not the first.
+    /// Always false for a resumed lease.
     pub fn is_first(&self) -> bool {
         self.is_first
     }
 
-    /// Whether an earlier attempt was abandoned. Its request may still take effect, so check before you act. Always
-    /// true for a resumed lease.
+    /// Whether an earlier attempt was abandoned. The request of that attempt may still take effect, so check before you
+    /// act. Always true for a resumed lease.
     pub fn took_over(&self) -> bool {
         self.took_over
     }
 
-    /// The last checkpoint of this attempt or of an earlier one; empty: none.
+    /// The last checkpoint of this attempt or of an earlier attempt. Empty: there is none.
     pub fn last_checkpoint(&self) -> &Bytes {
         &self.checkpoint
     }
@@ -146,8 +146,8 @@ impl Lease {
     }
 
     /// Whether a request with the derived key may be sent to the provider now. The result is `false` if an earlier
-    /// attempt may have sent such a request and the provider may have forgotten the key. It is also `false` if no time
-    /// is left, and for a resumed lease.
+    /// attempt may have sent such a request and the provider may have forgotten the key. It is also `false` for a
+    /// resumed lease, and if no time is left.
     pub fn may_send(&self) -> bool {
         let is_over = |deadline: Deadline| deadline.remaining().is_some_and(|left| left.is_zero());
         !is_over(self.recognised) && !is_over(*self.work_end.lock())
@@ -156,9 +156,9 @@ impl Lease {
     /// Stores the result. Returns the stored result: an earlier call whose reply was lost may have stored another
     /// result.
     ///
-    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but it is not known whether its result is
-    /// stored. Work that can be resumed has to respond that the outcome is not final. Other work responds with its
-    /// result, marked as not durable.
+    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but its result may or may not be stored. If
+    /// the work can be resumed, respond that the outcome is not final. Otherwise respond with the result, marked as not
+    /// durable.
     ///
     /// # Cancel safety
     ///
@@ -212,16 +212,16 @@ impl Lease {
         written
     }
 
-    /// Renews the lease, which then lasts for `lease` after the renewal, but at most for the longest lease. Returns a
-    /// lower bound of the time until the lease ends.
+    /// Renews the lease. It then lasts for `lease` from now, but at most for the longest lease. Returns a lower bound
+    /// of the time until the lease ends.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have renewed the lease.
     pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
         let lease = lease.min(LONGEST_LEASE);
-        // This time is taken before the store starts the lease, so that the lease ends for the holder before it ends in
-        // the store.
+        // This time is taken before the store starts the lease. So the lease ends for the holder before it ends in the
+        // store.
         let asked = Instant::now();
         let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Fingerprint, OwnerId, RecordKey};
 
-/// What another process needs to write for an attempt: see [`Idempotency::resume`](super::Idempotency::resume).
+/// The data that another process needs for the writes of an attempt; see
+/// [`Idempotency::resume`](super::Idempotency::resume).
 #[derive(Clone, PartialEq, Eq)]
 pub struct LeaseToken {
     /// The claimed key.
@@ -13,11 +14,11 @@ pub struct LeaseToken {
     pub owner: OwnerId,
     /// The number of the attempt, from 1.
     pub attempt: u64,
-    /// The fingerprint of the request. Even if the store has lost the claim, a result is stored with this fingerprint.
+    /// The fingerprint of the request. If the store has lost the claim, it stores the result with this fingerprint.
     pub fingerprint: Fingerprint,
-    /// The revision of the attempt's last write. A renewal or a checkpoint follows this revision and no other. `None`:
-    /// the first write asks the store for the revision, which costs a round trip; a delayed write may then undo a later
-    /// write.
+    /// The revision of the attempt's last write. A renewal or a checkpoint replaces only this revision. `None`: the
+    /// first of these writes has to read the revision from the store, which costs a round trip. In that case, a delayed
+    /// write may undo a later write.
     pub rev: Option<u64>,
 }
 

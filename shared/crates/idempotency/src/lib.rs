@@ -43,7 +43,7 @@ mod write_result;
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
 
-// Re-exported for the programs that use this crate, so that they need no other crate of this workspace.
+// Re-exports for programs that use this crate. With them, a program needs no other crate of this workspace.
 pub use foundation::{Deadline, secret};
 pub use http::StatusCode;
 #[cfg(feature = "mongodb")]

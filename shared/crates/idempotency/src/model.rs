@@ -1,4 +1,4 @@
-//! A model check of the protocol: does it hold in every order of steps and faults?
+//! A model check of the protocol. It searches for a violation in every order of steps and faults.
 //!
 //! The search goes through all states that the model can reach. It tries every order of the steps of up to three
 //! clients and a reconciler, clock ticks, and a few faults. A process crashes between any two steps. A request is lost,
@@ -6,17 +6,17 @@
 //! state. MongoDB fails over and drops writes that no majority has. Retentions end and records are deleted. One search
 //! over all of this would not finish, so each configuration of [`Protocol`] covers one part.
 //!
-//! The modelled stores call the functions that production uses: `decision` for records, `store/hints/rules.rs` for the
-//! Redis cache in front of MongoDB. The commands of that cache (`store/hints/simulated.rs`), the network, the clients'
-//! steps, MongoDB's filters and replication, and time are modelled by hand. Clocks that go back, and claims in flight for
-//! a whole retention, are not modelled.
+//! The modelled stores call production functions: `decision` for records, and `store/hints/rules.rs` for the Redis
+//! cache in front of MongoDB. The other parts are modelled by hand: the commands of that cache
+//! (`store/hints/simulated.rs`), the network, the clients' steps, time, and MongoDB's filters and replication. Clocks
+//! that go back, and claims in flight for a whole retention, are not modelled.
 //!
-//! Executions and responses are counted per *generation* of a key: the first claim of a key starts a generation, and so
-//! does the first claim after the retention of a finished record. Within a generation, an operation runs at most once
-//! under `AtMostOnce`, all final responses are the same, and a result is not replaced.
+//! Executions and responses are counted per *generation* of a key. The first claim of a key starts a generation. The
+//! first claim after the retention of a finished record starts another generation. Within a generation, an operation
+//! runs at most once under `AtMostOnce`, all final responses are the same, and a result is not replaced.
 //!
-//! If a search finds no violation, that proves little, because the search may be unable to find one. So the same search
-//! also runs on protocols with one planted bug each, and has to find each bug.
+//! A search without a violation proves little, because the search may be unable to find one. So the same search also
+//! runs on protocols with one planted bug each, and has to find each bug.
 
 mod action;
 mod answer;
@@ -40,10 +40,10 @@ mod writes;
 
 use protocol::{Layout, Protocol};
 
-/// Whether the build is optimised (`make model`), so that there is time for more searches than in `make test`.
+/// Whether the build is optimised (`make model`). An optimised build has time for more searches than `make test`.
 const AT_LENGTH: bool = !cfg!(debug_assertions);
 
-/// Searches the protocols of `always`. An optimised build also searches those of `at_length`.
+/// Searches the protocols of `always`. An optimised build also searches the protocols of `at_length`.
 fn search<const N: usize, const M: usize>(always: [Protocol; N], at_length: [Protocol; M]) {
     for protocol in always {
         protocol.holds();

@@ -1,4 +1,4 @@
-//! The operation that a caller wants to run.
+//! The operation that a caller runs under a key.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ pub struct Operation {
     pub key: RecordKey,
     /// Digest of the request. The same key with another fingerprint is refused.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt is allowed after an abandoned one.
+    /// Whether another attempt is allowed after an abandoned attempt.
     pub policy: Policy,
     /// The least time to run the operation and store its result. If less time is left, the operation is not started.
     pub least_time: Duration,
 }
 
 impl Operation {
-    /// An operation that runs at most once, and needs at least 200 ms.
+    /// Returns an operation that runs at most once, and needs at least 200 ms.
     pub fn new(key: RecordKey, fingerprint: Fingerprint) -> Self {
         Self {
             key,

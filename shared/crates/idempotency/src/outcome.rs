@@ -2,10 +2,11 @@
 
 use super::blocked::Blocked;
 
-/// The outcome of a claim: the caller holds the key, or something blocks it.
+/// The outcome of a claim: the caller holds the key, or the key is blocked.
 #[derive(Debug)]
 pub enum ClaimOutcome<T> {
-    /// The caller holds the key. `T` is its [`Lease`](super::Lease), or for a store the [`Grant`](super::store::Grant).
+    /// The caller holds the key. `T` is the [`Lease`](super::Lease), or the [`Grant`](super::store::Grant) in the reply
+    /// of a store.
     Claimed(T),
     /// The caller must not run the operation.
     Blocked(Blocked),

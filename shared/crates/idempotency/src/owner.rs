@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// 128 random bits, fresh for every claim. The caller makes them, and sends them again only to repeat that claim.
+/// 128 random bits, fresh for every claim. The caller generates them, and sends them again only to repeat that claim.
 ///
-/// The owner id is enough to finish the attempt. It must not be derived from an event or a request id: otherwise, a
+/// The owner id is enough to finish the attempt. It must not be derived from an event or a request id. Otherwise, a
 /// redelivered event would count as the running attempt, and the operation would run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(u128);
@@ -13,7 +13,7 @@ impl OwnerId {
     /// An owner id that matches no owner. It is used for calls without an owner.
     pub(super) const NONE: Self = Self(0);
 
-    /// A new owner id.
+    /// Returns a new owner id.
     pub fn fresh() -> Self {
         let mut bits = [0; 16];
         #[expect(

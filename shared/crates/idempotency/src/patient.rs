@@ -27,8 +27,9 @@ pub struct PatientClaim {
 const WAIT_RESERVE: Duration = Duration::from_secs(1);
 
 impl Idempotency {
-    /// Claims a key. If another attempt is running, waits for its result, at most for `patience` and while the
-    /// invocation has time left for the work. If that attempt ends without a result, the key is claimed again.
+    /// Claims a key. If another attempt is running, waits for the result of that attempt. The wait lasts at most
+    /// `patience`, and leaves time for the work. Without `patience`, the call does not wait. If the wait ends because
+    /// the key is free, claims the key again.
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! Whether another attempt is allowed after an abandoned one (crash, freeze, partition).
+//! Whether another attempt is allowed after an abandoned attempt (crash, freeze, partition).
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ pub enum Policy {
     /// The operation is never attempted again. The outcome is unknown until the key is resolved.
     #[default]
     AtMostOnce,
-    /// The operation may be attempted again while the provider recognises the derived key, and so treats both requests
-    /// as one.
+    /// The operation may be attempted again while the provider recognises the derived key. The provider then treats
+    /// both requests as one.
     Rerun {
         /// The time after the first claim within which another attempt has to start and end.
         within: Duration,
@@ -24,12 +24,12 @@ pub enum Policy {
 /// The least time between the last request and the end of the provider's retention. It is a safety margin, because
 /// clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The bound that records store for [`Policy::RerunAlways`]: thirteen digits.
+/// The bound that records store for [`Policy::RerunAlways`]. It is the largest number of thirteen digits.
 const ALWAYS_MS: u64 = 9_999_999_999_999;
 
 impl Policy {
     /// Allows reruns while a provider with this `retention` recognises a key. The time `send_timeout` is reserved for
-    /// sending the request.
+    /// sending the request. If no time remains for a rerun, returns [`Policy::AtMostOnce`].
     pub fn rerun_within(retention: Duration, send_timeout: Duration) -> Self {
         match retention.checked_sub(send_timeout.saturating_add(MARGIN)) {
             Some(within) if within >= Duration::from_millis(1) => Self::Rerun { within },
@@ -37,7 +37,7 @@ impl Policy {
         }
     }
 
-    /// The stricter of the two policies.
+    /// Returns the stricter of the two policies.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
         if other.to_bound_ms() < self.to_bound_ms() {
@@ -56,7 +56,7 @@ impl Policy {
         }
     }
 
-    /// The policy that belongs to a stored bound.
+    /// Returns the policy for a stored bound.
     pub(super) fn from_bound_ms(bound_ms: u64) -> Self {
         match bound_ms {
             0 => Self::AtMostOnce,

@@ -1,9 +1,9 @@
-//! Domain separation: each digest starts with a text of its own, so that no digest can be used as a digest of another
-//! kind.
+//! Domain separation: the input of each kind of digest starts with a different text. So a digest of one kind never
+//! equals a digest of another kind.
 //!
-//! The texts contain the name of the first program that used them. They must not change: stored fingerprints depend on
-//! them, and so do the derived keys by which a provider recognises a payment. With another text, a provider would not
-//! recognise a retry, and would make another payment.
+//! The texts contain the name of the first program that used them. The texts must not change, because stored
+//! fingerprints and derived keys depend on them. A provider recognises a payment by the derived key. With another text,
+//! a provider would not recognise a retry, and would make another payment.
 
 /// The text for a request's [`Fingerprint`](super::Fingerprint).
 pub(super) const FINGERPRINT: &str = "truebond fingerprint 1";
@@ -17,7 +17,7 @@ mod tests {
     use std::path::Path;
     use std::{fs, io};
 
-    /// The files below a folder that contain this word.
+    /// Returns the names of all files below `folder` that contain `word`.
     fn files_containing(folder: &Path, word: &str) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder)? {

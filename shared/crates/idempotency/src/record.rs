@@ -1,7 +1,7 @@
 //! The record of a key.
 //!
-//! A [`Record`] has the same fields in every store. All its times come from the clock of the store that holds the
-//! record, never from the clock of a caller. Only the functions in `decision` make the next state of a record.
+//! A [`Record`] has the same fields in every store. All times in a record come from the clock of the store that holds
+//! the record, never from the clock of a caller. Only the functions in `decision` make the next state of a record.
 
 mod text;
 
@@ -36,19 +36,19 @@ pub struct Record {
     pub policy: Policy,
     /// Time of the first claim. From then on, a provider may know the derived key.
     pub first_at: StoreTime,
-    /// Whether an earlier attempt was abandoned. Its request may still take effect.
+    /// Whether an earlier attempt was abandoned. The request of that attempt may still take effect.
     pub took_over: bool,
-    /// The last checkpoint of the attempts; empty: none. A completed record has none.
+    /// The last checkpoint of the attempts. Empty: there is none. A completed record has no checkpoint.
     pub checkpoint: Bytes,
 }
 
-/// Identifies one write of one claim's record. Every compare-and-set names the version that it replaces.
+/// Identifies one write of one claim's record. Every compare-and-set contains the version that it replaces.
 ///
 /// The revision alone does not identify a write: it restarts at 1 after a store has deleted the record. A late
 /// compare-and-set could then match a later claim's record. An owner is random and belongs to one claim.
 ///
-/// But a delayed copy of that claim may create a second record after the first one is deleted. So the time of the first
-/// claim is part of the version too.
+/// After the record of a claim is deleted, a delayed copy of that claim may create a second record with the same owner.
+/// So the time of the first claim is part of the version too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     /// The owner in the record.
@@ -96,7 +96,7 @@ impl Record {
         self.leased_at.after(self.lease)
     }
 
-    /// Start of the retention; only completed and released records expire.
+    /// Start of the retention. `None`: the record is unfinished.
     pub fn finished_at(&self) -> Option<StoreTime> {
         match self.state {
             State::InProgress | State::Unknown => None,

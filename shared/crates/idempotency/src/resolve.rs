@@ -48,7 +48,7 @@ pub struct UnfinishedPages<'a> {
 const PAGE: u32 = 200;
 
 impl UnfinishedPages<'_> {
-    /// The next page; `None`: there are no more keys.
+    /// Returns the next page. `None`: there are no more keys.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl UnfinishedPages<'_> {
 }
 
 impl Idempotency {
-    /// What is stored under a key.
+    /// Returns what is stored under a key.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Idempotency {
         Ok(self.lookup_of(key, found))
     }
 
-    /// The record of a key; `None`: there is no record, or it is unreadable.
+    /// Returns the record of a key. `None`: there is no record, or it is unreadable.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Idempotency {
         })
     }
 
-    /// At most `limit` keys, including finished ones.
+    /// Returns at most `limit` keys. Finished keys are included.
     ///
     /// # Errors
     ///
@@ -120,10 +120,12 @@ impl Idempotency {
         self.engine.store.list(limit, deadline).await
     }
 
-    /// The unfinished keys with this prefix, sorted by name: running, abandoned, unknown and unreadable ones.
+    /// Returns the unfinished keys with this prefix, sorted by name. An unfinished key is running, abandoned, unknown
+    /// or unreadable.
     ///
-    /// MongoDB finds unfinished keys by an index of their state, so the search misses a record whose state is damaged.
-    /// For Redis and memory, every key is read: suitable for an operator at a terminal, not for a schedule.
+    /// MongoDB finds unfinished keys by an index of the state. So the pages do not contain a record with a damaged
+    /// state. In Redis and memory, every key is read. That is suitable for an operator at a terminal, but not for a
+    /// schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {
             idempotency: self,
@@ -132,14 +134,13 @@ impl Idempotency {
         }
     }
 
-    /// Resolves the record that was `seen` under a key: the operation took effect with this response, or had no effect
-    /// and can have none later. The call is refused while an attempt is running. If the abandoned attempt resumes
-    /// later, its writes are superseded.
+    /// Resolves the record with the revision `seen`. `resolution` is the outcome of the operation. The call is refused
+    /// while an attempt is running. If the abandoned attempt resumes later, its writes are superseded.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the authoritative store did not acknowledge the resolution. The key may or may not be resolved;
-    /// a retry of the same call returns the outcome.
+    /// [`StoreError`]: the authoritative store did not acknowledge the resolution. The key may or may not be resolved.
+    /// A retry of the same call returns the outcome.
     ///
     /// # Cancel safety
     ///

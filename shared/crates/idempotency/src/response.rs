@@ -1,7 +1,7 @@
 //! The response that every retry receives.
 //!
-//! A response is saved with its status, its headers and every byte of its body. If the body is too large, only its
-//! length and digest are saved: a retry learns what happened, and nothing runs again.
+//! A response is saved with its status, its headers and every byte of its body. If the body is too large, its length
+//! and digest are saved instead. A retry then receives the length and the digest, and nothing runs again.
 
 use std::fmt;
 
@@ -56,8 +56,8 @@ const NEVER_SAVED: [HeaderName; 9] = [
 #[derive(Serialize, Deserialize)]
 struct Head {
     status: u16,
-    /// Names and values. Each byte of a value is one of the first 256 characters of Unicode, so that every byte
-    /// survives JSON.
+    /// Names and values. Each byte of a value is stored as one of the first 256 characters of Unicode, because JSON
+    /// cannot contain every byte.
     headers: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
@@ -72,7 +72,7 @@ struct Summary {
 }
 
 impl SavedResponse {
-    /// A response without headers.
+    /// Returns a response without headers.
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self {
             status,
@@ -82,16 +82,16 @@ impl SavedResponse {
         }
     }
 
-    /// A response with this JSON text, unchanged: what `invoke` stores.
+    /// Returns a response whose body is this JSON text, unchanged. `invoke` stores such responses.
     pub fn of_json(text: &str) -> Self {
         Self::new(StatusCode::OK, text.to_owned())
     }
 
-    /// A response in JSON.
+    /// Returns a response with `value` as its JSON body.
     ///
     /// # Errors
     ///
-    /// The error of `value`'s `Serialize`.
+    /// Returns the error if `value` cannot be serialized.
     pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Self, serde_json::Error> {
         let mut response = Self::new(status, serde_json::to_vec(value)?);
         response.headers.push((
@@ -101,7 +101,8 @@ impl SavedResponse {
         Ok(response)
     }
 
-    /// The part of an HTTP response that may be saved: everything except cookies and the headers of the connection.
+    /// Returns an HTTP response in the form that may be saved: without cookies and without the headers of the
+    /// connection.
     pub fn of(response: &http::Response<Bytes>) -> Self {
         Self {
             status: response.status(),
@@ -119,7 +120,7 @@ impl SavedResponse {
         }
     }
 
-    /// The memory that the response takes, in bytes, approximately.
+    /// Returns the approximate size of the response in memory, in bytes.
     #[cfg(feature = "memory")]
     pub(super) fn size(&self) -> usize {
         let headers = self.headers.iter();
@@ -150,7 +151,7 @@ impl SavedResponse {
         }
     }
 
-    /// The response in the form that stores hold.
+    /// Returns the response in the form in which stores keep it.
     pub(super) fn to_bytes(&self) -> Bytes {
         let (body, summary) = match &self.body {
             SavedBody::Whole(body) => (body.clone(), None),

@@ -1,18 +1,19 @@
 //! Proof that a saved response was written by this program.
 //!
-//! Several programs may write to one Redis. If its access rules have a mistake, each program can overwrite the records
-//! of the others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256,
-//! [RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
+//! Several programs may write to one Redis. If the access rules of that Redis have a mistake, each program can
+//! overwrite the records of the others. The saved response of a payment is sent to a customer. So the response carries
+//! a MAC (HMAC-SHA256, [RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions
+//! have.
 //!
-//! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without
-//! a valid MAC for its key is not accepted: the caller asks the next store, and finally the ledger.
+//! The MAC covers the environment, the record's key, the fingerprint, the status, the headers and the body. A response
+//! without a valid MAC for its key is not accepted: the caller reads the next store, and finally the ledger.
 //!
 //! The MAC does not cover the time. So a program that can write to the store can restore an earlier response of the
-//! same key and request. Therefore the MAC suits only operations whose response never changes, like the payments in the
-//! ledger.
+//! same key and request. Therefore the MAC is suitable only for operations with a response that never changes, like the
+//! payments in the ledger.
 //!
-//! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
-//! key that is no longer in the list costs a round trip to the next store.
+//! During a rotation, the list contains two keys: the first key signs, and both keys are accepted. If the key that
+//! signed a response is no longer in the list, the response costs a round trip to the next store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,17 +38,17 @@ pub struct ResponseKeys {
     environment: Arc<str>,
 }
 
-/// Domain separation: distinguishes this use of a key from others, and this signed text from a later version. The
-/// program's name precedes it.
+/// Domain separation: distinguishes this use of a key from other uses, and this format from later formats. The
+/// program's name precedes this text.
 const PURPOSE: &str = " saved response 1";
 /// The time limit for the first read of the keys, as for every other secret. On a small function after a cold start,
-/// Secrets Manager may need more than a second. A read that times out starts again, so a shorter limit could fail
-/// forever.
+/// Secrets Manager may need more than a second. A read that times out starts again. So with a shorter limit, every read
+/// could time out.
 const LONGEST_READ: Duration = Duration::from_secs(3);
 
 impl ResponseKeys {
-    /// The MAC keys of a `program` in an environment. The list has one or two keys, separated by a comma; the first one
-    /// is the current key. Without a list, responses are not signed, and none is accepted. This call does not read the
+    /// The MAC keys of a `program` in an environment. The list has one or two keys, separated by a comma. The first key
+    /// is the current one. Without a list, responses are not signed, and none is accepted. This call does not read the
     /// list.
     pub fn new(list: Option<SecretCell>, program: &'static str, environment: &Environment) -> Self {
         Self {
@@ -58,7 +59,7 @@ impl ResponseKeys {
         }
     }
 
-    /// The response with its MAC. While the keys are unavailable, the response has no MAC.
+    /// Returns the response with its MAC. While the keys are unavailable, the response has no MAC.
     ///
     /// # Cancel safety
     ///
@@ -78,7 +79,7 @@ impl ResponseKeys {
         SavedResponse { mac, ..response }
     }
 
-    /// Whether the response was signed with one of the keys for this record key and request.
+    /// Returns whether one of the MAC keys signed the response for this record key and this request.
     ///
     /// # Cancel safety
     ///
@@ -106,7 +107,7 @@ impl ResponseKeys {
         is_ours
     }
 
-    /// Computes the MAC. The length of each part precedes it, so that no bytes can move from one part to the next.
+    /// Computes the MAC. Each part is preceded by its length, so bytes cannot move from one part to the next.
     fn mac(
         &self,
         secret: &Secret,
@@ -131,10 +132,10 @@ impl ResponseKeys {
         Some(mac)
     }
 
-    /// The MAC keys; the first one signs. `None`: there are none, or they are unavailable.
+    /// Returns the MAC keys. The first key signs. `None`: there are no keys, or they are unavailable or invalid.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // The read gets at most half of the time that is left. If it fails, the caller asks the next store or the
-        // ledger, which also needs time.
+        // The read gets at most half of the time that is left. If the read fails, the caller reads the next store or
+        // the ledger, which also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);

@@ -1,4 +1,4 @@
-//! The name of a record's revision, as text for callers and operators.
+//! The revision of a record, as text for callers and operators.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use super::record::Version;
 /// Identifies one revision of a record as text, for example `3-9f86d081884c7d65`. A resolution applies to that revision
 /// only.
 ///
-/// It contains a digest of the owner and the first claim, not the owner itself: revisions are printed and logged, and
-/// the owner is enough to finish the attempt.
+/// It contains a digest of the owner and of the time of the first claim. It does not contain the owner: revisions are
+/// printed and logged, and the owner is enough to finish the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision {
     rev: u64,
@@ -36,7 +36,7 @@ impl Revision {
         self.rev
     }
 
-    /// Parses a revision in the form that [`Display`](fmt::Display) writes; `None`: any other text.
+    /// Parses a revision in the form that [`Display`](fmt::Display) writes. `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (rev, digest) = text.split_once('-')?;
         let revision = Self {

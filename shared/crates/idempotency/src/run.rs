@@ -1,4 +1,4 @@
-//! Claim, run and store in one call.
+//! Claims a key, runs the operation and stores the result, in one call.
 
 use std::pin::pin;
 
@@ -15,7 +15,8 @@ use super::{Idempotency, SavedResponse};
 /// Why an operation has no result, and whether it may have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
-    /// The operation had no effect and will have none. A retry may run, unless an earlier attempt was abandoned.
+    /// The operation had no effect and will have none. A retry may run. If an earlier attempt was abandoned, the policy
+    /// determines whether a retry may run.
     NothingHappened(E),
     /// The operation may have taken effect. The policy determines whether a retry may run.
     MayHaveHappened(E),
@@ -30,8 +31,8 @@ pub enum RunOutcome<E> {
     NotDurable(SavedResponse),
     /// The work did not run, or its attempt was superseded.
     Blocked(Blocked),
-    /// The work failed without effect. A retry may run, except in two cases in which the key is blocked: an earlier
-    /// attempt was abandoned, or the store did not acknowledge the release.
+    /// The work failed, and had no effect. A retry may run. But if an earlier attempt was abandoned, or the store did
+    /// not acknowledge the release, the key may be blocked.
     NothingHappened(E),
     /// The work failed, and may have taken effect.
     MayHaveHappened(E),
@@ -40,20 +41,19 @@ pub enum RunOutcome<E> {
 }
 
 impl Idempotency {
-    /// Claims the key, runs `work` if the claim succeeds, and stores its result.
+    /// Claims the key, runs `work` if the claim succeeds, and stores the result of `work`.
     ///
     /// `work` gets the [`Lease`] with the derived key, the attempt, the last checkpoint and the time left. At the end
-    /// of that time `work` is dropped, unless it has renewed the lease.
+    /// of that time, `work` is dropped. `work` gets more time if it renews the lease.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the claim has no outcome, because the authoritative store is unavailable or too little time is
-    /// left.
-    /// Nothing ran; a retry is safe.
+    /// left. Nothing ran. A retry is safe.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call drops `work`. The key stays claimed until its lease ends; then the policy determines whether
+    /// A dropped call drops `work`. The key stays claimed until its lease ends. Then the policy determines whether
     /// another attempt may run.
     pub async fn run<E>(
         &self,

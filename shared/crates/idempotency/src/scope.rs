@@ -1,4 +1,4 @@
-//! The scope of a key, and its name in stores.
+//! The scope of a key, and the name of the key in stores.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::IdempotencyKey;
 /// The namespace of a key. The same key in two scopes is two keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The text with which the names of all keys in this scope begin.
+    /// The prefix of the names of all keys in this scope.
     start: String,
 }
 
@@ -25,7 +25,7 @@ pub struct InvalidScope;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey(Arc<str>);
 
-/// The first 64 bits of a name's SHA-256, which identify a key in logs.
+/// The first 64 bits of a name's SHA-256. They identify a key in logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash(u64);
 
@@ -95,12 +95,12 @@ impl RecordKey {
         Self(name.into())
     }
 
-    /// The key with this name, as returned by [`as_str`](Self::as_str).
+    /// Returns the key with this name. `name` must come from [`as_str`](Self::as_str).
     pub fn named(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// The parts of the scope, and the key, decoded.
+    /// Returns the decoded parts of the scope, and the decoded key.
     pub fn parts(&self) -> (Vec<String>, String) {
         let mut parts: Vec<_> = self.0.split(':').skip(1).map(decode).collect();
         let key = parts.pop().unwrap_or_default();
@@ -160,7 +160,7 @@ mod tests {
         IdempotencyKey::parse(text).expect("a key")
     }
 
-    /// Two versions of a function share one keyspace during a deployment, so names and hashes must never change.
+    /// During a deployment, two versions of a function share one keyspace. So names and hashes must never change.
     #[test]
     fn names_never_change() {
         let http = Scope::http("payments.create", "jwt:alice@example.com").expect("valid");

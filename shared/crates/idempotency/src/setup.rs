@@ -14,8 +14,8 @@ pub struct Setup {
     pub environment: String,
     /// Metrics of calls.
     pub metrics: Metrics,
-    /// Keys that sign results; a result without a valid MAC then counts as unknown. `None`: results are not signed, and
-    /// every stored result is accepted.
+    /// Keys that sign results. With such keys, a result without a valid MAC counts as unknown. `None`: results are not
+    /// signed, and every stored result is accepted.
     pub response_keys: Option<ResponseKeys>,
 }
 

@@ -6,7 +6,7 @@
 //! | MongoDB | MongoDB | |
 //! | Redis | Redis | in development, the memory of this process |
 //! | neither, in development | the memory of this process | |
-//! | neither, elsewhere | no store: every claim is refused | |
+//! | neither, outside development | no store: every claim is refused | |
 //! | your own [`Store`] | your own | |
 //!
 //! # Your own store
@@ -16,17 +16,20 @@
 //!
 //! It has to guarantee:
 //!
-//! - **Atomic steps.** Each call reads the record, applies the rules of [`step`], and writes; no other write of that
-//!   record comes between.
-//! - **Durable replies.** A reply is sent only after its write is as durable as the store promises. If a write may or
-//!   may not have been applied, the call returns [`StoreError::Unavailable`], and the caller retries.
-//! - **Its own clock.** One clock supplies `now` for all callers, in the same step. Clocks of callers are not used. The
-//!   store's clock may be set back by less than the longest lease.
-//! - **Retries.** A call may arrive twice or late, with the same arguments. [`step`] recognises it by its owner or
-//!   revision, so the store has to pass both on unchanged.
-//! - **Unfinished records stay.** A record may be deleted only when the retention has passed since its
-//!   [`finished_at`](Record::finished_at). An operation whose record is deleted earlier may run again.
-//! - **An unreadable value is not an absent one.** It is reported as [`Unreadable`]. No claim replaces it.
+//! - **Atomic steps.** Each call reads the record, applies the rules of [`step`], and writes the record. No other write
+//!   of that record happens in between.
+//! - **Durable replies.** The store sends a reply only after the write is as durable as the store promises. If the
+//!   store cannot tell whether a write was applied, the call returns [`StoreError::Unavailable`], and the caller
+//!   retries.
+//! - **Its own clock.** One clock of the store supplies `now` for all callers. The store reads this clock within the
+//!   atomic step. Clocks of callers are not used. The store's clock may be set back by less than the longest lease.
+//! - **Retries.** A call may arrive twice or late, with the same arguments. [`step`] recognises such a call by the
+//!   owner or the revision in the call. So the store has to pass both to [`step`] unchanged.
+//! - **Unfinished records stay.** The store may delete a record only after the retention has passed since the
+//!   [`finished_at`](Record::finished_at) of that record. If the store deletes the record earlier, the operation may
+//!   run again.
+//! - **An unreadable value blocks its key.** The store reports the value as [`Unreadable`]. No claim replaces the
+//!   value.
 //! - **Timeouts.** A call returns by its deadline.
 //!
 //! The feature `conformance` tests these guarantees.
@@ -77,10 +80,10 @@ pub use crate::store_time::StoreTime;
 pub use crate::write_result::WriteResult;
 use crate::{OwnerId, RecordKey, SavedResponse};
 
-/// One or several places that keep records and act as one store.
+/// A store of records. It may combine several servers.
 ///
-/// Every call may be repeated with the same arguments, and may arrive late. The store recognises a repeated call by its
-/// owner or by the revision that it follows.
+/// Every call may be repeated with the same arguments, and may arrive late. The store recognises a repeated call by the
+/// owner or the revision in the call.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Claims the key, or returns what blocks it. A claim succeeds only after the authoritative store has acknowledged
@@ -92,7 +95,7 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError>;
 
-    /// What would block this claim, without claiming; `None`: the key is free.
+    /// Returns what would block this claim, and writes nothing. `None`: the key is free.
     async fn look(
         &self,
         key: &RecordKey,
@@ -100,7 +103,8 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<Option<Blocked>>, StoreError>;
 
-    /// Changes a record for its owner.
+    /// Changes a record for the record's owner. If an earlier call has already stored a result, `Stored` contains that
+    /// result.
     async fn change(
         &self,
         key: &RecordKey,
@@ -109,10 +113,11 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>;
 
-    /// The stored value.
+    /// Returns the value under the key.
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError>;
 
-    /// Replaces the record that was `seen` by a resolution of it. `owner` is fresh.
+    /// Resolves the record, if its version is still `seen`. The resolved record gets `owner`, which is fresh for every
+    /// resolution.
     async fn resolve(
         &self,
         key: &RecordKey,
@@ -122,13 +127,13 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<ResolveResult, StoreError>;
 
-    /// At most `limit` keys, sorted.
+    /// Returns at most `limit` keys, sorted.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError>;
 
-    /// One page of unfinished records, sorted by key: running, abandoned, unknown and unreadable ones. An empty page:
-    /// there are no more.
+    /// Returns one page of unfinished records, sorted by key. An unfinished record is running, abandoned, unknown or
+    /// unreadable. An empty page means that there are no more records.
     ///
-    /// The default reads every key; a store with an index overrides it.
+    /// The default implementation reads every key. A store with an index should override this function.
     async fn unfinished(
         &self,
         page: Page<'_>,
@@ -150,7 +155,7 @@ pub trait Store: Send + Sync {
         Ok(unfinished)
     }
 
-    /// Creates indexes, if the store has any. No claim and no write depends on them.
+    /// Creates the store's indexes, if it has any. Claims and writes work without these indexes.
     async fn prepare(&self, _: Deadline) -> Result<(), StoreError> {
         Ok(())
     }

@@ -17,12 +17,12 @@ impl StoreTime {
         self.0
     }
 
-    /// The instant `time` later.
+    /// The instant that is `time` after this one.
     pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(whole_ms(time)))
     }
 
-    /// The time since `earlier`; zero if that is later.
+    /// The time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

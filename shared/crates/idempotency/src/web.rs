@@ -1,23 +1,23 @@
 //! Idempotency over HTTP, as in the IETF draft
 //! <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 //!
-//! The client sends an `Idempotency-Key` with its request and with each retry, and every retry receives the first
-//! response. A function calls [`key`], then [`claim`]. The function runs the operation if [`claim`] gives it a lease;
-//! otherwise it returns the response in [`Claimed`].
+//! The client sends an `Idempotency-Key` with its request and with each retry. Every retry receives the first response.
+//! A function calls [`key`], then [`claim`]. If [`claim`] returns a lease, the function runs the operation. Otherwise,
+//! the function returns the response in [`Claimed`].
 //!
 //! | the key | status | headers |
 //! |---|---|---|
 //! | is missing or invalid | 400 | |
 //! | has a result | the status of the result, with the body of the result byte for byte | `Idempotent-Replayed: true` |
 //! | belongs to another request | 422 | |
-//! | has a running attempt | 409 | `Retry-After`: the end of its lease |
-//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, the status of another row | `Preference-Applied: wait=N` |
+//! | has a running attempt | 409 | `Retry-After`: the time until the lease ends |
+//! | has a running attempt, and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, the status of another row | `Preference-Applied: wait=N` |
 //! | has an unknown outcome | 409 | |
 //! | cannot be claimed, because the idempotency store is unavailable | 503 | `Retry-After` |
 //!
-//! A request that is refused before the claim (authentication, key, size, type, body) is not stored: a corrected
-//! request may use the same key. `Idempotency-Store` names the store that replied alone, because another configured
-//! store did not take part.
+//! A request may be refused before the claim (authentication, key, size, type, body). Such a request is not stored, so
+//! a corrected request may use the same key. `Idempotency-Store` contains the name of the store that replied alone,
+//! because another configured store did not take part.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct Claimed {
     pub headers: AnswerHeaders,
 }
 
-/// What the headers of a response report about its claim.
+/// The values of the response headers that describe a claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerHeaders {
     /// `Idempotency-Store`: the store that replied alone, because another configured store did not take part.
@@ -103,7 +103,7 @@ pub(crate) const UNAVAILABLE: Problem = Problem {
     detail: "This request had no effect. Retry with the same key after Retry-After.",
 };
 
-/// The idempotency key of a request.
+/// Returns the idempotency key of a request.
 ///
 /// # Errors
 ///
@@ -184,7 +184,7 @@ pub fn answer(saved: &SavedResponse) -> Response {
             }
             response
         }
-        // The body was too large to be saved. The client learns the status, and nothing runs again.
+        // The body was too large to be saved. The client receives the status and the summary, and nothing runs again.
         SavedBody::Summary { length, sha256 } => {
             let summary = Summary {
                 length: *length,
@@ -219,12 +219,12 @@ pub fn key_reused() -> Response {
     KEY_REUSED.into()
 }
 
-/// The response if another attempt is running, whose lease ends after `retry_after`.
+/// The response if another attempt is running. The lease of that attempt ends after `retry_after`.
 pub fn in_progress(retry_after: Duration) -> Response {
     later(IN_PROGRESS, retry_after)
 }
 
-/// The response if the outcome of the operation is unknown, because it may have taken effect.
+/// The response if the outcome of the operation is unknown: the operation may have taken effect.
 pub fn outcome_unknown() -> Response {
     OUTCOME_UNKNOWN.into()
 }
@@ -242,8 +242,8 @@ fn later(problem: Problem, wait: Duration) -> Response {
     response
 }
 
-/// How long a client prefers to wait. Preferences are separated by commas and may have parameters. The first valid
-/// `wait` counts; other preferences are ignored.
+/// Returns how long a client prefers to wait. Preferences are separated by commas and may have parameters. Only the
+/// first `wait` with a value counts. `None`: there is no such preference, or its value is invalid or zero.
 pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get_all(PREFER)
@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    /// Regression: `Preference-Applied` was set for a wait that the invocation had no time for.
+    /// Regression: `Preference-Applied` was set although the invocation had no time to wait.
     #[tokio::test]
     async fn an_invocation_near_its_deadline_does_not_wait() {
         let idempotency = Idempotency::in_memory();

@@ -10,8 +10,8 @@ pub enum WriteResult<T = ()> {
     /// Nothing was written: another attempt took the key over, or the key was resolved. Contains what blocks the key
     /// now; `None`: the key is free.
     Superseded(Option<Blocked>),
-    /// Nothing was written: another write of this attempt came first, perhaps an earlier try of this call whose reply
-    /// was lost. Contains the current revision. If the call is repeated, it follows this revision.
+    /// Nothing was written: another write of this attempt came first. That write may be an earlier try of this call
+    /// whose reply was lost. Contains the current revision, which a repeated call replaces.
     Outdated(u64),
     /// Nothing was written: the provider may have forgotten the derived key by the end of the renewed lease. Do not
     /// send a request with that key again.
@@ -23,7 +23,7 @@ pub enum WriteResult<T = ()> {
 }
 
 impl<T> WriteResult<T> {
-    /// Applies the function `value` to what [`Stored`](Self::Stored) contains. Returns every other result unchanged.
+    /// Applies the function `value` to the content of [`Stored`](Self::Stored). Returns every other result unchanged.
     pub(super) fn map<U>(self, value: impl FnOnce(T) -> U) -> WriteResult<U> {
         match self {
             Self::Stored(stored) => WriteResult::Stored(value(stored)),

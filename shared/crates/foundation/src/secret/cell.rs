@@ -1,12 +1,13 @@
 //! A secret that can be rotated while functions run.
 //!
-//! A value from the environment never changes. A value in a store is read at its first use and used for its time to
-//! live. If a server rejects the value, the client asks for a newer value. So the first request after a rotation gets
+//! A value from the environment never changes. A value in a store is read at its first use, and again after its time to
+//! live. If a server rejects the value, the client requests a newer value. So the first request after a rotation gets
 //! the new value. Each read without a new value makes the pause before the next read longer. Otherwise, a misconfigured
 //! server, or an attacker who sends wrong signatures, could cause many reads of the store.
 //!
-//! While the store is unavailable, the last value stays in use, however old it is. One caller reads at a time, and all
-//! clients in a process that need the same secret share its value ([`Secrets`]). Nothing is read in the background.
+//! While the store is unavailable, the last value stays in use, even after its time to live. Only one caller reads at a
+//! time. All clients of a process that need the same secret share its value ([`Secrets`]). Nothing is read in the
+//! background.
 
 mod backoff;
 
@@ -34,12 +35,12 @@ pub trait SecretStore: Send + Sync {
     async fn read(&self, secret: &StoredSecret, deadline: Deadline) -> Result<Secret, ReadError>;
 }
 
-/// Why a store gave no value. The error keeps only a code, because the store's error message can contain parts of the
-/// request.
+/// Why a store returned no value. The error keeps only a code, because the store's error message can contain parts of
+/// the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret store unavailable: {code}")]
 pub struct ReadError {
-    /// The error code of the store, or a code of ours: `timeout`, `connection_failed`, `empty`, `no_store`.
+    /// The error code of the store, or a code of this program: `timeout`, `connection_failed`, `empty`, `no_store`.
     pub code: String,
 }
 
@@ -83,8 +84,8 @@ struct Known {
     backoff: ReadBackoff,
 }
 
-/// A timeout of the first read of a secret counts as a failure only if the read had at least this time. A read with
-/// less time was cut by the caller's deadline, so its timeout does not show that the store is unavailable.
+/// A timeout of the first read of a secret counts as a failure only if the read had at least this time. If a read has
+/// less time, the caller's deadline ends it. Then the timeout does not show that the store is unavailable.
 const FAIR_READ: Duration = Duration::from_millis(500);
 /// The longest wait for a newer value while the old one may still be valid.
 const LONGEST_REFRESH: Duration = Duration::from_secs(1);
@@ -98,7 +99,7 @@ impl Secrets {
         }
     }
 
-    /// Creates secrets without a store: values from the environment work, stored secrets are unavailable.
+    /// Creates secrets without a store. Values from the environment are available, but stored secrets are not.
     pub fn without_store() -> Self {
         Self {
             store: None,
@@ -134,7 +135,7 @@ impl SecretCell {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call writes nothing. After it, the next caller reads the secret.
+    /// A dropped call writes nothing. The next caller reads the secret.
     pub async fn value(&self, deadline: Deadline) -> Result<Secret, SecretUnavailable> {
         match self {
             Self::Fixed(secret) => Ok(secret.clone()),
@@ -146,7 +147,7 @@ impl SecretCell {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call writes nothing. After it, the next caller reads the secret.
+    /// A dropped call writes nothing. The next caller reads the secret.
     pub async fn newer_than(&self, refused: &Secret, deadline: Deadline) -> Option<Secret> {
         match self {
             Self::Fixed(_) => None,
@@ -194,7 +195,7 @@ impl StoredCell {
         newer()
     }
 
-    /// Reads the secret, unless reads are paused. `same` is the outcome to record if the value has not changed.
+    /// Reads the secret, if reads are not paused. `same` is the outcome to record if the value has not changed.
     async fn read(&self, same: ReadOutcome, deadline: Deadline) {
         if !self.known.lock().backoff.allows(wall_clock::now_ms()) {
             return;

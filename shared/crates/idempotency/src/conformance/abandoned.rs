@@ -1,4 +1,4 @@
-//! Abandoned attempts for the laws: their leases are over, and their owners may still write.
+//! Makes abandoned attempts for the laws. The leases of these attempts are over, but their owners may still write.
 
 use std::time::Duration;
 
@@ -29,9 +29,8 @@ pub(super) async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
     .await;
 }
 
-/// Makes a lease that blocks the claim of another caller, so that this caller has seen the running attempt. Tries
-/// longer and longer leases, until the other caller's claim arrives before the lease ends. Returns the lease, the
-/// operation, and the other caller's engine.
+/// Makes a lease that blocks the claim of another caller. Tries longer and longer leases, until the other caller's
+/// claim arrives before the lease ends. Returns the lease, the operation, and the other caller's engine.
 pub(super) async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     for milliseconds in [150, 600, 2_400, 9_600] {
         let (engine, elsewhere) = (subject.engine(), subject.engine());
@@ -52,8 +51,8 @@ pub(super) async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempo
 pub(super) async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
     let lease = started(engine, operation).await;
     lease_is_over(engine, operation).await;
-    // If memory is a cache in front of Redis, memory has its own clock. So a claim can see the end of the lease later
-    // than `lease_is_over` does.
+    // If the memory of the process is in front of Redis, the memory has its own clock. So for a claim, the lease can
+    // end later than for `lease_is_over`.
     let waited = engine.wait_for(operation, Deadline::after(LIMIT)).await;
     let blocked = waited.expect("read");
     assert!(

@@ -17,7 +17,7 @@ pub fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-/// A key that neither another test nor an earlier run of this test uses.
+/// Returns a key that no other test and no earlier run of this test uses.
 pub fn fresh_key() -> RecordKey {
     key_of("alice", &OwnerId::fresh().to_string())
 }
@@ -54,7 +54,7 @@ pub fn a_resumable_payment() -> Operation {
     a_payment().with_policy(Policy::RerunAlways)
 }
 
-/// The response of a payment that has charged.
+/// The response to a payment after the charge.
 pub fn charged() -> SavedResponse {
     answer("charged")
 }
@@ -94,7 +94,7 @@ pub(super) async fn claim_as(
     claimed.expect("decided").value
 }
 
-/// The lease in the outcome of a claim. The claim must have succeeded.
+/// Returns the lease in the outcome of a claim. The claim must have succeeded.
 pub(super) fn lease_of(outcome: ClaimOutcome<Lease>) -> Lease {
     match outcome {
         ClaimOutcome::Claimed(lease) => lease,

@@ -21,7 +21,7 @@ pub struct ClaimRequest {
     pub retention: Duration,
 }
 
-/// The attempt that wants to change its record.
+/// The attempt that makes a change to its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The claim that started the attempt. The owner in it identifies the attempt. The other fields are needed only if
@@ -37,7 +37,7 @@ pub struct Fence {
     pub checkpoint: Option<Bytes>,
 }
 
-/// A write of the owner to its record.
+/// A write to a record by its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Stores the result.
@@ -52,7 +52,7 @@ pub enum Change {
     MarkUnknown,
 }
 
-/// What is known now about an abandoned operation.
+/// The outcome of an abandoned operation, as a reconciler or an operator reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resolution {
     /// The operation took effect, with this result.
@@ -65,8 +65,7 @@ pub enum Resolution {
 }
 
 impl Change {
-    /// Whether the change has to name the revision that it replaces, because an attempt may make such a change several
-    /// times.
+    /// Whether the change contains the revision that it replaces. An attempt may make such a change several times.
     #[cfg(feature = "redis")]
     pub(crate) fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))

@@ -3,9 +3,9 @@
 //! | value | form |
 //! |---|---|
 //! | `null`, `true`, `false` | `z`, `t`, `f` |
-//! | number | `n`, the exact decimal value as digits `e` exponent without leading or trailing zeros, `;` |
-//! | string | `s`, its length in bytes, `:`, its text in UTF-8, or WTF-8 if it contains half of a surrogate pair |
-//! | array | `[`, its values, `]` |
+//! | number | `n`, sign and digits without leading or trailing zeros, `e`, exponent, `;` |
+//! | string | `s`, length in bytes, `:`, text in UTF-8; in WTF-8 if the text contains half of a surrogate pair |
+//! | array | `[`, values, `]` |
 //! | object | `{`, name and value of each member, sorted by the bytes of the names, `}` |
 //!
 //! Numbers are compared by their exact decimal value, not as floating point. For example, 2^53 and 2^53 + 1 are
@@ -22,10 +22,10 @@ use serde_json::value::RawValue;
 
 use self::outline::{Outline, Place, Token};
 
-/// A payload that different JSON readers may understand differently.
+/// A payload from which different JSON parsers may read different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmbiguousPayload {
-    /// An object has a duplicate member. Some readers use the first one, others the last one.
+    /// An object has two members with the same name. Some parsers use the first of them, others use the last.
     #[error("ambiguous payload: an object has a duplicate member")]
     DuplicateMember,
     /// The payload is nested more than 64 levels deep.
@@ -33,7 +33,7 @@ pub enum AmbiguousPayload {
     TooDeep,
 }
 
-/// How a payload is compared.
+/// The form in which payloads are compared.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Canonical {
     /// The payload is JSON, and is compared by this form.
@@ -44,7 +44,7 @@ pub(super) enum Canonical {
 
 const DEEPEST: usize = 64;
 
-/// The canonical form of a payload, if it is JSON.
+/// Returns the canonical form of a payload, if the payload is JSON.
 pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
     // This validation does not recurse, so a deeply nested payload cannot overflow the stack.
     let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
@@ -63,7 +63,7 @@ enum Problem {
     Ambiguous(AmbiguousPayload),
 }
 
-/// Writes the form of the next value.
+/// Appends the canonical form of the next value to `form`.
 fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
     match json.token() {
         Token::Literal("null") => form.push(b'z'),
@@ -102,7 +102,7 @@ fn deeper(depth_left: usize) -> Result<usize, Problem> {
         .ok_or(Problem::Ambiguous(AmbiguousPayload::TooDeep))
 }
 
-/// The members, sorted by the bytes of their names.
+/// Returns the members, sorted by the bytes of their names.
 fn sorted(members: Vec<(&str, Place)>) -> Result<BTreeMap<Vec<u8>, Place>, Problem> {
     let mut sorted = BTreeMap::new();
     for (name, value) in members {

@@ -10,8 +10,8 @@ fn of(payload: impl AsRef<[u8]>) -> Result<Fingerprint, AmbiguousPayload> {
     })
 }
 
-/// Two versions of a function share one keyspace during a deployment, so these fingerprints must never change.
-/// Another program computed them from the layout in the module's documentation.
+/// During a deployment, two versions of a function share one keyspace. So these fingerprints must never change. Another
+/// program computed them from the layout in the module's documentation.
 #[test]
 fn a_fingerprint_never_changes() {
     let request = |payload| Request {
@@ -173,7 +173,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same value with the members of every object in reverse order.
+/// Returns the same value with the members of every object in reverse order.
 fn reversed(value: &Value) -> Value {
     match value {
         Value::Array(values) => values.iter().map(reversed).collect(),
@@ -219,7 +219,7 @@ proptest! {
         prop_assert_eq!(of(a.to_string()) == of(b.to_string()), a == b);
     }
 
-    /// A string is a sequence of UTF-16 units, as in JavaScript, including unpaired surrogates.
+    /// A string is a sequence of UTF-16 units, as in JavaScript. Unpaired surrogates are included.
     #[test]
     fn different_strings_have_different_fingerprints(a in units(), b in units()) {
         prop_assert_eq!(of(escaped(&a, false)) == of(escaped(&b, true)), a == b);

@@ -65,14 +65,14 @@ pub(super) enum Answer {
     /// Nothing was written: the record has changed since the caller read it, an attempt is running, or the key has a
     /// result. The reply includes the current state.
     Refused(KeyStatus),
-    /// The request is malformed. `errors` contains its problems.
+    /// The request is malformed. `errors` contains the problems of the request.
     Invalid { errors: Vec<Problem> },
-    /// The idempotency store is unavailable. The request may or may not have taken effect; a retry of the same request
+    /// The idempotency store is unavailable. The request may or may not have taken effect. A retry of the same request
     /// after `retry_after_ms` is safe.
     Unavailable { retry_after_ms: u64 },
 }
 
-/// A reply. If only one of the configured stores took part, the reply names that store.
+/// A reply. If only one of the configured stores took part, the reply contains the name of that store.
 #[derive(Debug, Serialize)]
 pub(super) struct Reply {
     #[serde(flatten)]
@@ -82,7 +82,7 @@ pub(super) struct Reply {
     pub(super) degraded_to: Option<Backend>,
 }
 
-/// A lease in the form that its caller keeps and sends back.
+/// A lease, in the form that the caller keeps and sends back.
 #[derive(Debug, Serialize)]
 pub(super) struct RemoteLease {
     pub(super) scope: String,
@@ -163,7 +163,7 @@ impl From<Answer> for Reply {
 }
 
 impl Reply {
-    /// The reply as JSON.
+    /// Returns the reply as JSON.
     pub(super) fn to_json(&self) -> Box<RawValue> {
         #[expect(
             clippy::expect_used,
@@ -217,8 +217,8 @@ impl Stored {
     }
 }
 
-/// A checkpoint, byte for byte; `null`: there is none. A checkpoint that is not JSON was written by another program,
-/// and becomes a JSON string.
+/// Returns a checkpoint, byte for byte, or `null` if there is none. A checkpoint that is not JSON was written by
+/// another program. It is returned as a JSON string.
 pub(super) fn checkpoint_json(checkpoint: &Bytes) -> Box<RawValue> {
     match json(checkpoint) {
         Some(json) => json,

@@ -1,4 +1,4 @@
-//! Parsing the objects of a request: no duplicate and no unknown member. All problems are reported at once.
+//! Parses the objects of a request. A duplicate or an unknown member is a problem. All problems are reported at once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(super) type Expected = &'static str;
 const MOST_PROBLEMS: usize = 16;
 /// The largest number of members of an object that are read. Every valid object has fewer.
 const MOST_MEMBERS: usize = 32;
-/// The longest name of a member, in bytes, that the text of a problem contains.
+/// The longest member name that a problem contains, in bytes.
 const LONGEST_NAME: usize = 64;
 
 impl Problem {
@@ -68,7 +68,7 @@ impl Problems {
 }
 
 impl<'a> Object<'a> {
-    /// Parses an object.
+    /// Parses an object. If that fails, adds a problem and returns `None`.
     pub(super) fn read(
         value: &'a RawValue,
         pointer: &'static str,
@@ -133,7 +133,7 @@ impl<'a> Object<'a> {
         Object::read(value, pointer, problems)
     }
 
-    /// Rejects the members that have not been read.
+    /// Adds a problem for each member that has not been read.
     pub(super) fn end(self, problems: &mut Problems) {
         for name in self.members.keys() {
             if name.len() > LONGEST_NAME {
@@ -150,7 +150,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The members by name; rejects duplicates.
+/// Returns the members by name. A duplicate member is an error.
 fn distinct(read: Members<'_>) -> Result<BTreeMap<String, &RawValue>, Expected> {
     let mut members = BTreeMap::new();
     for (name, value) in read.0.into_iter().take(MOST_MEMBERS + 1) {

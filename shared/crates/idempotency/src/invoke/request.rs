@@ -26,7 +26,7 @@ pub(super) enum Request<'a> {
     Resolve(RecordKey, Revision, Finding<'a>),
 }
 
-/// What the caller found out about an operation with an unknown outcome.
+/// The finding of the caller about an operation with an unknown outcome.
 #[derive(Debug)]
 pub(super) enum Finding<'a> {
     /// The operation took effect, with this response.
@@ -51,7 +51,7 @@ const LONGEST_SCOPE: usize = 128;
 const LONGEST_RESPONSE: usize = 256 * 1024;
 /// The valid lengths of a lease, in milliseconds.
 const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
-/// The valid numbers of an attempt or a revision: every store can count up to the largest of them.
+/// The valid numbers of an attempt or a revision. Every store can count up to the largest valid number.
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
 const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 
@@ -142,7 +142,7 @@ fn operation(value: &RawValue) -> Result<String, Expected> {
 fn begin(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Begin> {
     let named = named(object, namespace, problems);
     // Only `begin` creates keys, so only `begin` rejects a scope with invisible characters. Older versions accepted
-    // such scopes, so their keys can still be read, finished and resolved.
+    // such scopes. So keys with such scopes can still be read, finished and resolved.
     if named
         .as_ref()
         .is_some_and(|named| has_invisible(&named.scope))
@@ -197,8 +197,8 @@ fn resolution(value: &RawValue) -> Result<Resolution, Expected> {
     }
 }
 
-/// Parses the reason of a release. "It has had no effect yet" is not a reason: the attempt may be frozen, and continue
-/// later.
+/// Parses the reason of a release. "It has had no effect yet" is not a reason. The process of the attempt may be
+/// frozen, and continue later.
 fn reason(value: &RawValue) -> Result<NoEffect, Expected> {
     match text(value).as_deref() {
         Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),
@@ -213,7 +213,7 @@ fn revision(value: &RawValue) -> Result<Revision, Expected> {
         .ok_or("expected the `revision` from `status`")
 }
 
-/// The fingerprint of the request: either the caller sent it, or it is computed from the payload.
+/// Returns the fingerprint that the caller sent, or computes it from the payload.
 fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint> {
     let payload = object.optional("payload", |payload| Ok(payload.get()), problems);
     let given = object.optional("fingerprint", |value| Ok(fingerprint(value)), problems);
@@ -280,7 +280,7 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         problems,
     );
     // The caller got `expires_in_ms` in the reply, and sends it back with the rest of the lease. The value is ignored,
-    // because the store knows when the lease ends.
+    // because the store has the end of the lease.
     lease.optional(
         "expires_in_ms",
         |value| whole(value, &EVER_MS).ok_or("expected a whole number"),
@@ -354,7 +354,7 @@ fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// A whole number in any notation: `30000.0` and `3e4` are whole numbers too.
+/// Parses a whole number in any notation: `30000.0` and `3e4` are whole numbers too.
 fn whole(value: &RawValue, range: &RangeInclusive<u64>) -> Option<u64> {
     let number: f64 = serde_json::from_str(value.get()).ok()?;
     let is_whole = number.fract() == 0.0 && number >= 0.0;

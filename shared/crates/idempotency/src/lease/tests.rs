@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope};
 
-/// A lease of an attempt that took over. The lease ends after `lasts`; the provider recognises the derived
+/// Returns the lease of an attempt that took over. The lease ends after `lasts`. The provider recognises the derived
 /// key for `recognised_for`.
 fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
     let key = IdempotencyKey::parse("k").expect("a key");

@@ -1,7 +1,7 @@
 //! Writes of one attempt to its record.
 //!
-//! The writer retries each write until the authoritative store acknowledges it or the time is over. The store checks at
-//! each write that the record still belongs to this attempt.
+//! The writer retries each write until the authoritative store acknowledges it or the time is over. At each write, the
+//! store checks that the record still belongs to this attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -237,8 +237,7 @@ impl Writer {
         }
     }
 
-    /// If the reply contains a response that is not accepted, replaces the response by the reason that then blocks the
-    /// key.
+    /// Checks the response in a reply. If the response is not accepted, returns the reason that blocks the key instead.
     async fn check(
         &self,
         written: WriteResult<Option<SavedResponse>>,

@@ -37,7 +37,7 @@ pub(super) enum Action {
     FailOver,
     /// A reconciler reads the record.
     Look,
-    /// The reconciler asks the provider and sends its finding.
+    /// The reconciler asks the provider, and sends the finding to the store.
     Conclude,
     /// The reconciler reopens the key.
     Reopen,

@@ -24,7 +24,7 @@ impl Answer {
         SavedResponse::new(StatusCode::OK, vec![self.generation, self.by, self.request])
     }
 
-    /// The result in a record, if any.
+    /// Returns the result in a record, if there is one.
     pub(super) fn of(record: &Record) -> Option<Self> {
         let State::Completed { response, .. } = &record.state else {
             return None;

@@ -7,9 +7,9 @@ pub(super) enum Bug {
     WorkOnAnAbsentRecord,
     /// A takeover replaces any record that it finds.
     BlindTakeover,
-    /// A claim's compare-and-set names only `rev`.
+    /// A claim's compare-and-set compares only `rev`.
     ClaimByRevAlone,
-    /// A claim's compare-and-set names `attempt` instead of owner and `rev`.
+    /// A claim's compare-and-set compares `attempt` instead of the version.
     ClaimByAttempt,
     /// A claim that replaces a released record keeps the record's `finished_at`. So MongoDB's TTL index deletes the
     /// running record.
@@ -30,9 +30,9 @@ pub(super) enum Bug {
     // Resolving
     ResolveKeepsTheOwner,
     ReleasedForALiveOwner,
-    /// A resolution's compare-and-set names only `rev`.
+    /// A resolution's compare-and-set compares `rev`, but not the owner.
     ResolveWithoutOwner,
-    /// A resolution's compare-and-set names only the owner.
+    /// A resolution's compare-and-set compares the owner, but not `rev`.
     ResolveWithoutRev,
     /// Another request may claim a reopened key, as if the key were released.
     ReopenedWithoutTakeover,
@@ -44,7 +44,7 @@ pub(super) enum Bug {
     OlderResultReplaces,
     /// Redis replays a result for longer than MongoDB's retention.
     ResultOutlivesRetention,
-    /// Redis reports a mismatch with a claim, not only with a result.
+    /// Redis reports a mismatch even if the key has only a claim.
     MismatchFromAClaim,
     // Redis alone
     RecordExpiresWithItsLease,

@@ -1,4 +1,4 @@
-//! A client, and what it knows.
+//! The state of a client.
 
 use super::message::{Reply, Won};
 use super::protocol::{Layout, Protocol};
@@ -10,11 +10,11 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// The reply that has not arrived yet.
     pub(super) pending: Option<Pending>,
-    /// What the client knows as the holder of the key; `None`: the client does not hold the key.
+    /// The attempt of the client; `None`: the client does not hold the key.
     pub(super) held: Option<Held>,
     /// How often the current request was sent without a reply.
     pub(super) unanswered: u8,
-    /// When the client started the current call, if renewals are modelled.
+    /// The time at which the client started the current call, if renewals are modelled.
     pub(super) asked: u64,
 }
 
@@ -26,14 +26,14 @@ pub(super) struct Pending {
     pub(super) is_acknowledged: bool,
 }
 
-/// What a holder of the key knows about its attempt.
+/// The attempt of a holder, as far as the holder has received the store's replies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Held {
     pub(super) attempt: u64,
     pub(super) generation: u8,
     /// The revision of the holder's last acknowledged write; zero: unknown.
     pub(super) rev: u64,
-    /// When the holder expects the lease to end, if renewals are modelled.
+    /// The time at which the holder expects the lease to end, if renewals are modelled.
     pub(super) ends: u64,
     /// How many checkpoints the holder can still send.
     pub(super) notes_left: u8,
@@ -59,7 +59,7 @@ pub(super) enum Phase {
         rev: u64,
         step: Step,
     },
-    /// With `Bug::CompleteToBothAtOnce`: the result goes to Redis before MongoDB acknowledges it.
+    /// With `Bug::CompleteToBothAtOnce`: the result goes to Redis before MongoDB has acknowledged the result.
     KeepFirst,
     /// The result is copied to Redis.
     Keep(Box<Record>),
@@ -125,7 +125,7 @@ impl Client {
         }
     }
 
-    /// Drops a reply whose write no majority has acknowledged. Returns whether there was such a reply.
+    /// Drops the reply to a write that no majority has acknowledged. Returns whether there was such a reply.
     pub(super) fn forget_unacknowledged(&mut self) -> bool {
         self.pending
             .take_if(|pending| !pending.is_acknowledged)
@@ -134,8 +134,8 @@ impl Client {
 }
 
 impl Kind {
-    /// The first request of a write. If a write follows a revision that the holder does not know, this request reads
-    /// the revision.
+    /// Returns the first request of a write. If the write needs a revision that the holder does not have, this request
+    /// reads the revision.
     pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
         let follows = matches!(self, Self::Checkpoint(_) | Self::Renew);
         if follows && rev == 0 && protocol.layout != Layout::RedisAlone {

@@ -10,7 +10,7 @@ use crate::store::hints::simulated::{self, Held, Operation, Verdict, record_in};
 use crate::store_time::StoreTime;
 
 impl World {
-    /// Applies a request to the Redis cache in front of MongoDB.
+    /// Applies a request to the Redis cache in front of MongoDB, and returns the reply.
     pub(super) fn apply_hint(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Hint { id } => self.hint(protocol, *id),

@@ -34,7 +34,7 @@ pub(super) enum Message {
     Insert { id: u8 },
     /// MongoDB: read the record.
     Read,
-    /// MongoDB: a holder's write without reading first.
+    /// MongoDB: a holder's write that is sent without reading the record.
     Update(Box<HeldWrite>),
     /// MongoDB: a compare-and-set on the record that was read.
     Swap { judged: Judged, write: Box<Swap> },
@@ -49,7 +49,7 @@ pub(super) enum Message {
     },
 }
 
-/// The parts of a record that a compare-and-set on that record may name.
+/// The parts of a record that a compare-and-set may compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Judged {
     pub(super) version: Version,
@@ -86,7 +86,7 @@ pub(super) struct Finding {
 /// A store's reply.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
-    /// The Redis cache cannot reply: ask MongoDB.
+    /// The Redis cache cannot answer the claim: ask MongoDB.
     Ask,
     InProgress,
     Mismatch,
@@ -114,7 +114,7 @@ pub(super) enum Reply {
     Superseded(Box<Reply>),
 }
 
-/// What a store grants to a successful claim.
+/// The grant for a successful claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Won {
     pub(super) attempt: u64,

@@ -1,4 +1,4 @@
-//! The search finds each bug that the protocol forbids.
+//! Tests that the search finds each planted bug.
 
 use super::bug::Bug;
 use super::protocol::{Layout, Protocol};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bug::Bug;
 use crate::Policy;
 
-/// A protocol to check, and the bounds of the search. Times are ticks of the clock.
+/// A protocol to check, and the bounds of the search. Times are in ticks of the clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Protocol {
     pub(super) name: &'static str,
@@ -13,7 +13,7 @@ pub(super) struct Protocol {
     pub(super) policy: Policy,
     pub(super) beginning: Beginning,
     pub(super) clients: u8,
-    /// Number of different requests under the key. The clients take these requests in turn.
+    /// Number of different requests under the key. The clients send these requests in turn.
     pub(super) requests: u8,
     /// Largest number of faults.
     pub(super) faults: u8,
@@ -35,7 +35,7 @@ pub(super) struct Protocol {
     pub(super) lags: bool,
     /// Whether the Redis cache can lose its data.
     pub(super) redis_loses_data: bool,
-    /// How far the clock of the Redis cache is behind MongoDB's.
+    /// How far the clock of the Redis cache is behind the clock of MongoDB.
     pub(super) redis_behind: u64,
     pub(super) bug: Option<Bug>,
 }
@@ -56,7 +56,7 @@ pub(super) enum Beginning {
     Completed,
 }
 
-/// The largest clock difference between Redis and MongoDB that the protocol allows for.
+/// The largest clock difference between Redis and MongoDB that the protocol allows.
 const CLOCK_MARGIN: u64 = 1;
 /// A retention that does not end in any search.
 const LONG: u64 = 500;
@@ -102,7 +102,7 @@ impl Protocol {
         ..Self::TIERED
     };
 
-    /// Redis alone, which keeps its data.
+    /// Redis as the only store. Redis keeps its data.
     pub(super) const REDIS_ALONE: Self = Self {
         name: "redis alone",
         layout: Layout::RedisAlone,
@@ -142,7 +142,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// `RETENTION` with a Redis cache, whose clock is behind by the whole margin.
+    /// `RETENTION` with a Redis cache. The clock of Redis is behind by the whole margin.
     pub(super) const RETENTION_IN_FRONT: Self = Self {
         name: "retention in front",
         layout: Layout::Tiered,
@@ -202,7 +202,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// `FAILOVER` while a retention ends, so that a failover restores deleted records.
+    /// `FAILOVER` while a retention ends. So a failover can restore deleted records.
     pub(super) const FAILOVER_AND_RETENTION: Self = Self {
         name: "failover and retention",
         lags: true,

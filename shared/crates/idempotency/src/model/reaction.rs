@@ -38,7 +38,7 @@ impl World {
         client.unanswered += 1;
         let again = client.unanswered < 2;
         let next = match client.phase.clone() {
-            // The client asks MongoDB next, even if Redis did not reply.
+            // The client sends its claim to MongoDB next, even if Redis did not reply.
             Phase::Hint => Phase::Insert,
             // With this bug, the client assumes that its claim was lost. So it reads, and starts to work if there is no
             // record.
@@ -69,8 +69,8 @@ impl World {
         }
     }
 
-    /// After a checkpoint or a renewal, a holder continues without knowing whether that write is stored. Any other
-    /// write was its last step.
+    /// After a checkpoint or a renewal, a holder continues. That write may or may not be stored. Any other write was
+    /// the holder's last step.
     fn give_up(&mut self, protocol: &Protocol, id: usize, kind: Kind, rev: u64) -> Phase {
         match kind {
             Kind::Checkpoint(_) | Kind::Renew => {
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// The client's step after it has read a record to claim the key.
+    /// Returns the client's next phase after the client has read the record to claim the key.
     fn judge(&mut self, protocol: &Protocol, id: usize, stored: &Stored, now: StoreTime) -> Phase {
         let Some(record) = &stored.record else {
             if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) {
@@ -244,7 +244,7 @@ impl World {
         Phase::Running
     }
 
-    /// Checks that an acknowledged renewal was written during its call: the stored lease must not end earlier than one
+    /// Checks that an acknowledged renewal was written during its call. So the stored lease must last for at least one
     /// lease after the start of the call.
     fn check_renewal(&mut self, protocol: &Protocol, id: usize) {
         let least = self.clients[id].asked + LEASE;

@@ -1,4 +1,4 @@
-//! A reconciler: it reads the record, asks the provider, and writes its finding, each in a separate step.
+//! A reconciler. It reads the record, asks the provider, and sends its finding to the store.
 
 use super::answer::{Answer, RECONCILER};
 use super::bug::Bug;
@@ -27,7 +27,7 @@ impl World {
         self.reconciler.seen = Some(seen);
     }
 
-    /// The reconciler asks the provider, which either reports the effect or refuses every later request of the
+    /// The reconciler asks the provider. The provider reports the effect, or refuses every later request of the
     /// attempt. Then the reconciler sends its finding, which may arrive late or never.
     pub(super) fn conclude(&mut self, protocol: &Protocol) {
         let Some(seen) = self.reconciler.seen.take() else {
@@ -49,7 +49,7 @@ impl World {
         self.send_finding(protocol, &seen, resolution);
     }
 
-    /// The reconciler allows another attempt, without asking the provider.
+    /// The reconciler allows another attempt, and sends no request to the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
             self.send_finding(protocol, &seen, Resolution::Reopened);

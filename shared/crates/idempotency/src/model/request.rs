@@ -1,4 +1,4 @@
-//! The requests of a client: the steps of the engine, with one request to a store in each.
+//! The requests of a client. Each step of the engine sends one request to a store.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl World {
         };
     }
 
-    /// The client's operation may have taken effect, but the client does not know whether it has.
+    /// The client's operation takes effect, but the client does not receive the outcome.
     pub(super) fn mark_unknown(&mut self, protocol: &Protocol, id: usize) {
         self.work(protocol, id);
         self.clients[id].phase = self.writing(protocol, id, Kind::MarkUnknown);
@@ -57,7 +57,7 @@ impl World {
         self.clients[id].phase = self.writing(protocol, id, Kind::Renew);
     }
 
-    /// A write starts. Until the write is acknowledged, the holder does not know the current revision.
+    /// Starts a write. Until the write is acknowledged, the holder has no revision.
     fn writing(&mut self, protocol: &Protocol, id: usize, kind: Kind) -> Phase {
         let rev = match (&mut self.clients[id].held, kind) {
             (Some(held), Kind::Checkpoint(_) | Kind::Renew) => std::mem::take(&mut held.rev),
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// A store applies a request.
+    /// A store applies a request, and replies.
     pub(super) fn apply(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Hint { .. } | Message::TakeBack { .. } | Message::Keep(_) => {

@@ -1,4 +1,4 @@
-//! What a reconciler has read.
+//! The record that a reconciler has read.
 
 use super::protocol::Protocol;
 use crate::record::Version;

@@ -1,6 +1,6 @@
 //! The authoritative store: its records, and how it applies requests.
 //!
-//! It uses the functions of the real stores (`decision`). `insert`, `update` and `swap` restate the filters of
+//! This module uses the functions of the real stores (`decision`). `insert`, `update` and `swap` restate the filters of
 //! `store/mongo_store.rs` as conditions in Rust.
 
 use super::bug::Bug;
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// The record that a reader sees: the record that a majority has acknowledged.
+    /// Returns the record that a reader receives: the record that a majority has acknowledged.
     pub(super) fn read(&self, protocol: &Protocol) -> &Stored {
         if protocol.bug == Some(Bug::ReadConcernLocal) {
             self.primary()
@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    /// The reply to a holder's write that changes nothing.
+    /// Returns the reply to a holder's write that changes nothing.
     pub(super) fn unchanged(
         &mut self,
         protocol: &Protocol,
@@ -205,7 +205,7 @@ impl World {
     }
 }
 
-/// The reply to a claim that does not start an attempt.
+/// Returns the reply to a claim that does not start an attempt.
 pub(super) fn blocked_reply(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
     let Some(record) = &stored.record else {
         return Reply::Unknown;

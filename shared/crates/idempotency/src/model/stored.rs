@@ -11,15 +11,15 @@ pub(super) struct Stored {
     /// The generation of the record, or of the last record if there is none now. Executions are counted per
     /// generation.
     pub(super) generation: u8,
-    /// Whether the retention of the last record is over, so that the next claim starts a new generation.
+    /// Whether the retention of the last record is over. Then the next claim starts a new generation.
     pub(super) is_forgotten: bool,
-    /// The last instant at which the record exists. Only Redis alone sets it.
+    /// The last instant at which the record exists. It is set only if Redis is the only store.
     pub(super) expires: Option<StoreTime>,
     /// The `finished_at` of an unfinished record. Only `Bug::KeepFinishedAt` sets it.
     pub(super) left_over: Option<StoreTime>,
     /// The highest revision so far in this generation.
     pub(super) highest_rev: u64,
-    /// The clients whose attempts were resolved. Each client has one bit.
+    /// One bit for each client. A bit is set if the attempt of that client was resolved.
     pub(super) resolved: u8,
 }
 
@@ -38,7 +38,7 @@ impl Stored {
         self.resolved & (1 << id) != 0
     }
 
-    /// Whether the TTL index deletes the record.
+    /// Whether the TTL index may delete the record.
     pub(super) fn may_be_deleted(&self, protocol: &Protocol, now: StoreTime) -> bool {
         let finished_at = self.record.as_ref().and_then(Record::finished_at);
         finished_at

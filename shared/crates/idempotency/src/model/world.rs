@@ -1,4 +1,4 @@
-//! The whole state of the model, and the steps that no client takes.
+//! The whole state of the model, and the steps of servers and clocks.
 
 use std::collections::BTreeSet;
 
@@ -44,9 +44,9 @@ pub(super) struct World {
     pub(super) executed: BTreeSet<(u8, u8)>,
     /// The last acknowledged checkpoint.
     pub(super) last_checkpoint: u8,
-    /// The results that the store acknowledged, of generations whose retention is not over.
+    /// The acknowledged results of generations whose retention is not over.
     pub(super) results: BTreeSet<Answer>,
-    /// The final responses that clients received, of generations whose retention is not over.
+    /// The final responses that clients received. Only generations whose retention is not over are included.
     pub(super) responses: BTreeSet<Answer>,
     /// The last generation whose retention is over.
     pub(super) ended: u8,
@@ -195,8 +195,8 @@ impl World {
     }
 
     /// Drops the claims in flight: the model assumes that no claim is in flight for a whole retention. If a claim were
-    /// in flight for so long, a second copy of it could make a record, and the owner's late result would be stored
-    /// there. That result is correct, but would be kept for one retention too long.
+    /// in flight for so long, it could make a second record after the first one is deleted. The owner's late result
+    /// would then be stored in the second record. That result is correct, but would be kept for one retention too long.
     fn drop_late_claims(&mut self) {
         self.in_flight.retain(|message| !message.is_claim());
     }
@@ -210,7 +210,7 @@ impl World {
         self.put(protocol, stored.forgetting(is_right));
     }
 
-    /// Whether the reconciler reads the key: the key is abandoned or its outcome is unknown.
+    /// Whether the reconciler may read the key, because the key is abandoned or its outcome is unknown.
     pub(super) fn is_open(&self, protocol: &Protocol) -> bool {
         let record = self.read(protocol).record.as_ref();
         record.is_some_and(|record| match record.state {
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// The Redis cache loses its data, or falls back to an older state.
+    /// The Redis cache loses its data.
     pub(super) fn lose_hints(&mut self) {
         self.hints = None;
     }

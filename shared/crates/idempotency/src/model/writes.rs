@@ -1,4 +1,4 @@
-//! Writes of the authoritative store, and the data that the search keeps about each.
+//! Writes of the authoritative store, and the data that the search keeps about each write.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl World {
             Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
             _ => None,
         };
-        // This attempt starts with this write, so it is not resolved: the bit of its owner is cleared.
+        // This write starts the attempt, so the attempt is not resolved yet. The bit of its owner is cleared.
         let claims_again = bit_of(protocol, &next);
         self.write(
             protocol,
@@ -63,7 +63,7 @@ impl World {
         if before.was_resolved(write.id) {
             self.violate(Violation::MissedResolution);
         }
-        // Redis alone: a result whose record was lost is stored anyway, as a new record.
+        // If Redis has lost the record of a result, the result is stored anyway, as a new record.
         let is_restored = before.record.is_none();
         let generation = before.generation + u8::from(before.is_forgotten);
         if !is_restored && Answer::of(&next).is_some_and(|answer| answer.generation != generation) {

@@ -1,19 +1,20 @@
-//! A record as text, the form in which Redis holds it: one header line, then the checkpoint or the saved response.
+//! A record as text: one header line, then the checkpoint or the saved response. Redis stores this text with another
+//! prefix (`store/redis_text.rs`).
 //!
 //! ```text
 //! tb1 in_progress 7b6f…32 digits 0000000001 0000000003 1764000000000 0032000 0000000000000 1764000000000 0000000000000 0 3a7b…64 digits 00000000
 //!     state       owner          attempt    rev        leased_at     lease   policy        first_at      finished_at   took_over fingerprint  length of what follows
 //! ```
 //!
-//! Every field has a fixed width, so a script needs only the first bytes of a record, however large the response is. An
+//! Every field has a fixed width, so a script needs only the first bytes of a record, even if the response is large. An
 //! operator can read the record with `GET`.
 //!
-//! Times and durations are milliseconds. `finished_at` is zero in an unfinished record, and the policy is stored as its
+//! Times and durations are in milliseconds. In an unfinished record, `finished_at` is zero. The policy is stored as its
 //! bound. The length of the body distinguishes a whole record from a truncated one.
 //!
-//! Two versions of a function share one keyspace during a deployment. A version of this program with another header
-//! starts its records with another tag than `tb1`. So the old version finds such a record unreadable, and no claim of
-//! its key succeeds.
+//! During a deployment, two versions of a function share one keyspace. A version with a different header must start its
+//! records with a different tag than `tb1`. Then the old version cannot read such a record, and no claim of that key
+//! succeeds.
 
 use std::str;
 use std::time::Duration;
@@ -52,13 +53,13 @@ const WIDTHS: [usize; FIELDS - 1] = [
     LENGTH_WIDTH,
 ];
 
-/// The stored value is not a record that this version can read.
+/// The error for a stored value that this version cannot read as a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable record: damaged, or not a record")]
 pub struct Unreadable;
 
 impl Record {
-    /// The record as text, in the form that stores may keep.
+    /// Returns the record as text. A store may keep records in this form.
     pub fn to_text(&self) -> Vec<u8> {
         let mut text = VERSION.as_bytes().to_vec();
         self.append_to(&mut text);
@@ -104,7 +105,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] for any text that [`to_text`](Self::to_text) does not write.
+    /// [`Unreadable`] for any text that [`to_text`](Self::to_text) cannot have returned.
     pub fn from_text(text: &Bytes) -> Result<Self, Unreadable> {
         if !text.starts_with(VERSION.as_bytes()) {
             return Err(Unreadable);
@@ -112,7 +113,7 @@ impl Record {
         Self::from_fields(&text.slice(VERSION.len()..)).ok_or(Unreadable)
     }
 
-    /// Parses what follows the prefix of a header.
+    /// Parses the text after the prefix of a header.
     pub(crate) fn from_fields(text: &Bytes) -> Option<Self> {
         let header = str::from_utf8(text.get(..FIELDS_BYTES)?).ok()?;
         let mut fields = header.strip_suffix('\n')?;

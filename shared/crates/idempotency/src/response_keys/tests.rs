@@ -155,7 +155,7 @@ async fn a_mac_is_stored_with_the_response() {
     assert_eq!(SavedResponse::from_bytes(&truncated), None);
 }
 
-/// Two versions of a function share one store during a deployment, so the MAC must never change. A Python program
+/// During a deployment, two versions of a function share one store. So the MAC must never change. A Python program
 /// computed the expected MAC.
 #[tokio::test]
 async fn the_mac_of_a_response_never_changes() {

@@ -29,12 +29,12 @@ pub enum Found {
     Nothing,
     /// A record, and the time by the store's clock at which it was read.
     Record(Box<Record>, StoreTime),
-    /// A value that is not a record this version can read.
+    /// A value that this version cannot read as a record.
     Unreadable,
 }
 
 impl Found {
-    /// The value that a store has read, and the time.
+    /// Returns the result of reading: `stored` is the parsed value, and `now` is the time of the read.
     pub fn of(stored: Stored, now: StoreTime) -> Self {
         match stored {
             Ok(Some(record)) => Self::Record(Box::new(record), now),
@@ -43,7 +43,7 @@ impl Found {
         }
     }
 
-    /// Whether the record is neither completed nor released, or is unreadable.
+    /// Whether the key has a record that is in progress, unknown or unreadable.
     pub fn is_unfinished(&self) -> bool {
         match self {
             Self::Nothing => false,
@@ -60,20 +60,20 @@ pub struct Grant {
     pub attempt: u64,
     /// The revision of the record after the claim.
     pub rev: u64,
-    /// Whether the store knows no earlier attempt.
+    /// Whether the store has no record of an earlier attempt. It may also be true for a later attempt.
     pub is_first: bool,
-    /// Whether the store already had this claim.
+    /// Whether an earlier copy of this claim was already stored.
     pub repeated: bool,
     /// Whether an earlier attempt was abandoned.
     pub took_over: bool,
-    /// The last checkpoint of the earlier attempts; empty: none.
+    /// The last checkpoint of the earlier attempts. Empty: there is none.
     pub checkpoint: Bytes,
     /// Time of the first claim. It distinguishes this record from a later record under the same key. `None`: the store did
     /// not return it.
     pub first_at: Option<StoreTime>,
-    /// Time until the lease ends. A repeated claim has less than it asked for.
+    /// Time until the lease ends. For a repeated claim, this is less than the requested lease.
     pub lease_left: Duration,
-    /// How long the provider recognises the derived key from now; `None`: no limit applies. Only a takeover has a
+    /// How long from now the provider still recognises the derived key. `None`: no limit applies. Only a takeover has a
     /// limit.
     pub recognised_for: Option<Duration>,
 }
@@ -87,7 +87,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// An answer of `backend` alone, while another configured store did not take part.
+    /// An answer of `backend` alone, because another configured store did not take part.
     pub fn degraded(value: T, backend: Backend) -> Self {
         Self {
             value,
@@ -97,7 +97,7 @@ impl<T> Answer<T> {
 }
 
 impl Grant {
-    /// The grant that a record gives to its owner.
+    /// Returns the grant for the owner of `record`.
     pub fn of(record: &Record, repeated: Repeated, now: StoreTime) -> Self {
         let recognised_for = match record.policy {
             Policy::Rerun { within } if record.took_over => {
@@ -108,8 +108,9 @@ impl Grant {
         Self {
             attempt: record.attempt,
             rev: record.rev,
-            // After a restart, attempts keep counting up, so the first attempt may have a number above 1. A reclaim in
-            // the same millisecond as the first claim looks like a first claim.
+            // After the retention, the attempt counter of the old record continues. So the first attempt of the new
+            // record may have a number above 1. A reclaim in the same millisecond as the first claim looks like a first
+            // claim.
             is_first: record.attempt == 1
                 || record.leased_at == record.first_at
                 || repeated == Repeated::Yes,
@@ -123,10 +124,10 @@ impl Grant {
     }
 }
 
-/// Whether the store already had a claim.
+/// Whether an earlier copy of a claim was already stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// The store already had the claim: the reply to it was lost, or the message was duplicated.
+    /// An earlier copy was stored: the reply to that copy was lost, or the message was duplicated.
     Yes,
     /// The claim is new, and starts an attempt now.
     No,

@@ -11,7 +11,8 @@ pub enum Backend {
     MongoDb,
     /// The memory of this process.
     Memory,
-    /// Another store, by its name in responses, logs and metrics: lowercase letters, digits and underscores.
+    /// Another store. The string is the name of the store in responses, logs and metrics. It has only lowercase
+    /// letters, digits and underscores.
     Other(&'static str),
 }
 
@@ -33,7 +34,7 @@ impl Serialize for Backend {
     }
 }
 
-/// Why a call to the store has no result. The operation must not run; a retry is safe.
+/// Why a call to the store has no result. The operation must not run. A retry is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The authoritative store did not answer the call. A write may or may not be stored.
@@ -41,10 +42,10 @@ pub enum StoreError {
     Unavailable {
         /// The store.
         store: Backend,
-        /// A stable code of the reason, for example `timeout` or `refused`. It contains no text from a server.
+        /// A stable code for the reason, for example `timeout` or `refused`. It contains no text from a server.
         code: &'static str,
     },
-    /// The memory store is full, and holds no expired record.
+    /// The memory store is full, and contains no expired record.
     #[error("memory store unavailable: it is full")]
     Full,
     /// No store is configured.

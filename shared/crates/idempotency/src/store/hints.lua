@@ -1,18 +1,20 @@
--- Redis as a cache in front of MongoDB: a result that meets another value than its own hint, and the removal of a hint.
+-- Redis as a cache in front of MongoDB. This script removes a hint. It also stores a result whose own hint is no longer the stored
+-- value.
 --
--- A key holds a hint, which is a claim, or a result that MongoDB has acknowledged. An unfinished record never replaces a result.
+-- The value of a key is a hint or a result. A hint is a claim. A result is stored only after MongoDB has acknowledged it. An
+-- unfinished record never replaces a result.
 --
 -- KEYS[1]  the key
 -- args     operation      store or remove
---          owner          whose hint is removed
---          finished_at    when MongoDB stored the result
---          end            when the result expires
+--          owner          the owner of the hint to remove
+--          finished_at    the time at which MongoDB stored the result
+--          end            the time at which Redis deletes the result
 --          result         the record with the result
--- Replies  whether the value was stored or removed: 1 or 0
+-- Replies  1 if the value was stored or removed, otherwise 0
 --
--- The layouts of a record are in redis_text.rs. Times are milliseconds.
+-- The layouts of a record are in redis_text.rs. Times are in milliseconds.
 
--- Both offsets are text: a number would be formatted from floating point at every call of a command.
+-- Both offsets are strings: Redis would have to format a number from floating point in every call of a command.
 local HEADER_START, HEADER_END = '0', '224'
 local HEADER, OLD_HEADER = 225, 211
 local FIELDS = '([a-z_]+) *(%x+) %d+ %d+ %d+ %d+ %d+ %d+ (%d+) [01] %x+ (%d+)\n'
@@ -32,7 +34,7 @@ if args.operation == 'store' then
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local is_older = state == 'completed' and tonumber(finished_at) > tonumber(args.finished_at)
-  -- A truncated value is replaced. So is the same result, which is sent again after a reader found it unreadable.
+  -- A truncated value is replaced. A stored copy of this result is replaced too, because a reader may have found it unreadable.
   if now >= tonumber(args['end']) or (is_older and redis.call('STRLEN', KEYS[1]) == header_length + length) then
     return 0
   end

@@ -1,10 +1,10 @@
-//! Redis as a cache in front of MongoDB: claims, which are hints, and results that MongoDB has acknowledged.
+//! Redis as a cache in front of MongoDB. It holds claims as hints, and results that MongoDB has acknowledged.
 //!
-//! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is away, empty
-//! or stale, the caller asks MongoDB, at no other cost.
+//! The cache saves round trips to MongoDB: Redis replays a result, or reports a running attempt. If Redis is
+//! unavailable, empty or stale, MongoDB decides the claim.
 //!
-//! A claim is a plain `SET` with `NX`, and its result a `SET` with `IFEQ` that replaces the claim. Only a result that
-//! meets another value, and the removal of a claim, are a script.
+//! A claim is a plain `SET` with `NX`. The result of a claim is a `SET` with `IFEQ`, which replaces the claim. If the
+//! key has another value, a script stores the result. A script also removes claims.
 
 mod rules;
 
@@ -26,9 +26,10 @@ use crate::{OwnerId, RecordKey, ResponseKeys};
 /// Redis as a cache in front of MongoDB.
 pub(super) struct Hints {
     client: RedisClient,
-    /// How long Redis replays a result: the retention, less the difference that the two servers' clocks may have.
+    /// How long Redis replays a result. It is less than the configured retention, because the clocks of both servers
+    /// may differ.
     retention: Duration,
-    /// The keys that must have signed a result; `None`: any result is accepted.
+    /// The keys that verify the MAC of a result. `None`: results are accepted without a MAC.
     response_keys: Option<ResponseKeys>,
 }
 
@@ -39,14 +40,14 @@ pub(super) enum Hint {
     Blocked(Blocked),
     /// Redis cannot answer the claim: ask MongoDB.
     Ask,
-    /// The same, and Redis has the hint of this claim.
+    /// Redis has stored the hint of this claim: ask MongoDB.
     Stored,
 }
 
-/// The largest difference between the clocks of Redis and MongoDB that is allowed for. So near the end of a result's
-/// retention, only MongoDB replays it.
+/// The largest expected difference between the clocks of Redis and MongoDB. Near the end of a result's retention, only
+/// MongoDB replays that result.
 pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(60);
-/// The share of the remaining time that a hint may take.
+/// The share of the remaining time that a call to Redis may take.
 const SHARE_OF_TIME: f64 = 0.25;
 
 static HINTS: LazyLock<Script> =
@@ -66,7 +67,7 @@ impl Hints {
         }
     }
 
-    /// Stores a claim if the key is absent, and returns whether Redis can answer it.
+    /// Stores a claim if the key is absent. Returns the answer of Redis to the claim.
     pub(super) async fn claim(
         &self,
         key: &RecordKey,
@@ -82,7 +83,7 @@ impl Hints {
             Ok(SetIfAbsent::Present(stored)) => Ok(self.hint(stored, key, claim, deadline).await),
             // A value of another type is no hint and no result.
             Err(Error::Refused(Reason::Rejected)) => Ok(Hint::Ask),
-            // A server without memory still answers reads.
+            // A server that has run out of memory still answers reads.
             Err(error @ Error::Refused(_)) => match self.look(key, claim, deadline).await {
                 Ok(Hint::Blocked(blocked)) => Ok(Hint::Blocked(blocked)),
                 Ok(Hint::Ask | Hint::Stored) | Err(_) => Err(unavailable(error)),
@@ -91,7 +92,7 @@ impl Hints {
         }
     }
 
-    /// Returns whether Redis can answer a claim, without storing one.
+    /// Returns the answer of Redis to a claim, and stores nothing.
     pub(super) async fn look(
         &self,
         key: &RecordKey,
@@ -107,7 +108,8 @@ impl Hints {
         }
     }
 
-    /// Stores a result that MongoDB has acknowledged. `replaces`: the claim whose hint the result most likely replaces.
+    /// Stores a result that MongoDB has acknowledged. `replaces` is the claim whose hint is most likely the stored
+    /// value.
     pub(super) async fn store(
         &self,
         key: &RecordKey,
@@ -192,7 +194,7 @@ impl Hints {
         }
     }
 
-    /// Whether a result was signed by this program, if that is required.
+    /// Whether a result has a valid MAC. If no MAC is required, every result counts as valid.
     async fn is_authentic(&self, record: &Record, key: &RecordKey, deadline: Deadline) -> bool {
         let Some(keys) = &self.response_keys else {
             return true;
@@ -207,7 +209,7 @@ impl Hints {
     }
 }
 
-/// The part of the remaining time that a hint may take.
+/// Returns a deadline that leaves most of the remaining time to MongoDB.
 fn share_of(deadline: Deadline) -> Deadline {
     match deadline.remaining() {
         Some(left) => deadline.within(left.mul_f64(SHARE_OF_TIME)),

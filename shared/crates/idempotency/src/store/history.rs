@@ -12,7 +12,7 @@ use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, OwnerId, Policy, Request, SavedResponse};
 
-/// A key in a store, and the record that the pure functions make.
+/// A key in a store, and the record that the pure functions compute.
 pub(super) trait Pair<S> {
     /// Deletes the previous history.
     async fn begin(&mut self);
@@ -24,15 +24,16 @@ pub(super) trait Pair<S> {
 /// One event of a key.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// This many milliseconds pass. A negative number: a replica takes over, and its clock is behind.
+    /// This many milliseconds pass. If the number is negative, a replica takes over, and the clock of that replica is
+    /// behind.
     Pass(i64),
-    /// The store deletes the record, if it is finished.
+    /// The store deletes the record, if the record is finished.
     Expire,
-    /// A client claims, and keeps the fence even if the claim is blocked.
+    /// A client claims the key, and keeps the fence even if the claim is blocked.
     Claim(Wish),
-    /// A client looks at the key, without claiming it.
+    /// A client looks at the key, but does not claim it.
     Look(Wish),
-    /// A client repeats an earlier claim, or misuses its owner for another amount.
+    /// A client repeats an earlier claim, or uses the owner of that claim for another amount.
     ClaimAgain(usize, Option<u8>),
     /// A client changes the record, even if its claim was blocked.
     Change {
@@ -67,7 +68,7 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// The revision that a lease holder knows.
+/// The revision that a lease holder has.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known {
     /// This many revisions before the current one; zero: the current one.
@@ -75,7 +76,7 @@ pub(super) enum Known {
     Nothing,
 }
 
-/// What a reconciler found out.
+/// The finding of a reconciler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Finding {
     Completed,
@@ -326,7 +327,7 @@ pub(super) fn resolution_of(finding: Finding) -> Resolution {
     }
 }
 
-/// The revision that a lease holder knows while the record is at `rev`.
+/// Returns the revision that a lease holder has while the record is at `rev`.
 pub(super) fn known_rev(known: Known, rev: u64) -> u64 {
     match known {
         Known::Behind(behind) => rev.saturating_sub(behind),
@@ -349,8 +350,8 @@ pub(super) fn age(record: &mut Record, ms: i64) {
     }
 }
 
-/// A claim of the history: in three of four cases the last one, because it most likely belongs to the owner of the
-/// record.
+/// Picks a claim of the history. In three of four cases this is the last claim, because the record most likely belongs
+/// to that claim.
 pub(super) fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
     match which % 4 {
         0 => claims.get((which / 4).checked_rem(claims.len())?).cloned(),

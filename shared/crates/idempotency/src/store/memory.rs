@@ -36,7 +36,8 @@ pub(crate) struct MemoryStore {
     started: Instant,
 }
 
-/// The time at `started`, by this store's clock. Any instant would do, but operators read zero as "not yet".
+/// The time of this store's clock at `started`. The value is arbitrary, but it must not be zero: operators read zero as
+/// "not yet".
 const EPOCH: StoreTime = StoreTime::from_ms(1_000_000_000_000);
 
 impl MemoryStore {
@@ -70,7 +71,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Stores a record even if the memory is full; in that case, its result is reduced to a summary.
+    /// Stores a record even if the memory is full. In that case, the record's result is reduced to a summary.
     fn put_changed(
         &self,
         records: &mut Records,
@@ -124,7 +125,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Makes room for `record` by removing expired records.
+    /// Removes expired records if `record` does not fit. Returns an error if `record` still does not fit after that.
     fn make_room(
         &self,
         records: &mut Records,

@@ -7,7 +7,7 @@
 //! | `owner`, `fingerprint` | hexadecimal text |
 //! | `attempt`, `rev`, `lease_ms`, `policy_ms` | 64-bit integers |
 //! | `leased_at`, `first_at` | dates |
-//! | `finished_at` | a date, in released and completed records; the expiry index is on it |
+//! | `finished_at` | a date, in released and completed records; field of the expiry index |
 //! | `took_over` | boolean; if absent, false |
 //! | `checkpoint`, `response` | binary; absent if empty |
 
@@ -22,7 +22,7 @@ use crate::record::{Record, State, Unreadable};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
-/// The fields that the insert of a claim sets, besides the server's dates.
+/// Returns the fields of a new record for a claim. The dates are missing, because the server sets them.
 pub(super) fn inserted(claim: &ClaimRequest) -> Document {
     doc! {
         "state": State::InProgress.name(),
@@ -36,7 +36,8 @@ pub(super) fn inserted(claim: &ClaimRequest) -> Document {
     }
 }
 
-/// The fields that a claim over an existing record sets and unsets, without the counters and the server's dates.
+/// Returns the fields that a claim sets in an existing record, and the fields that it removes. The counters and the
+/// dates are missing, because the server sets them.
 pub(super) fn reclaimed(next: &Record) -> (Document, Document) {
     let mut set = doc! {
         "state": next.state.name(),
@@ -63,8 +64,8 @@ pub(super) fn binary(bytes: &Bytes) -> Binary {
     }
 }
 
-/// Matches a date that is read as `time`. The filter is a range, because a server may store a date with more precision
-/// than the milliseconds that it sends.
+/// Returns a filter for a date that is read as `time`. The filter is a range, because a server may store dates more
+/// precisely than in the milliseconds that it returns.
 pub(super) fn within(time: StoreTime) -> Document {
     let date = |ms| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     doc! { "$gte": date(time.as_ms()), "$lt": date(time.as_ms() + 1) }

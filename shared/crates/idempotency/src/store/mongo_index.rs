@@ -1,7 +1,7 @@
 //! The MongoDB indexes that delete expired records and find unfinished ones. No claim and no write depends on them.
 //!
-//! Only few of a day's records are unfinished. A partial index holds those and the few released ones, so a schedule can
-//! search every minute. A claim adds one entry, and its completion deletes that entry.
+//! Few records are unfinished. A partial index contains these and the few released records, so a scheduled job can
+//! search it every minute. A claim adds one index entry. The completion of the claim deletes that entry.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub(super) async fn make(records: Collection<Document>, retention: Duration) -> 
     unfinished
 }
 
-/// The filter of this partial index uses `$gt`, because MongoDB before 6.0 supports no `$in` in such a filter. It
-/// excludes `completed`, the state of most records.
+/// Creates the partial index. Its filter excludes `completed`, the state of most records. The filter uses `$gt`,
+/// because MongoDB before 6.0 supports no `$in` in such a filter.
 async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     let options = IndexOptions::builder()
         .name("idempotency_unfinished".to_owned())
@@ -39,7 +39,7 @@ async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     records.create_index(index).await.map(drop)
 }
 
-/// Drops an index for another retention before it creates the new one.
+/// Creates the expiry index. First drops an existing expiry index that has another retention.
 async fn make_expiry(records: &Collection<Document>, retention: Duration) -> Result<()> {
     if retention_of(records)
         .await?
@@ -58,7 +58,7 @@ async fn make_expiry(records: &Collection<Document>, retention: Duration) -> Res
     records.create_index(index).await.map(drop)
 }
 
-/// The retention of the existing index; `None`: there is no index.
+/// Returns the retention of the existing expiry index. `None`: there is no such index.
 async fn retention_of(records: &Collection<Document>) -> Result<Option<Duration>> {
     let mut indexes = records.list_indexes().await?;
     while let Some(index) = indexes.try_next().await? {

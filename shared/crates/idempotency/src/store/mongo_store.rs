@@ -1,7 +1,8 @@
 //! MongoDB as the authoritative store: one document per key, compare-and-set, majority writes, the server's clock.
 //!
-//! A claim inserts a record, or names the version that it has read. A change names its owner and attempt. So a delayed
-//! or repeated write changes nothing, even if the record was deleted and the key claimed again since.
+//! A claim inserts a record, or replaces only the version that it has read. A change replaces only a record of its own
+//! owner and attempt. So a delayed or repeated write changes nothing. This holds even if the record was deleted and the
+//! key was claimed again meanwhile.
 //!
 //! Only finished records expire. A key is free as soon as its record has expired, even before MongoDB deletes the
 //! record.
@@ -36,9 +37,11 @@ pub(crate) struct MongoStore {
 }
 
 const COLLECTION: &str = "idempotency";
-/// How often an unacknowledged claim is sent, each time with the same owner.
+/// The largest number of times that the insert of a claim is sent. It is sent again, with the same owner, only if the
+/// acknowledgement is missing.
 const SENDINGS: u32 = 3;
-/// The largest number of tries of a call. A try reads and then writes; it fails if another write comes between the two.
+/// The largest number of tries of a call. A try reads the record and then writes it. The try fails if another write
+/// happens in between.
 const ROUNDS: u32 = 20;
 
 impl MongoStore {
@@ -46,7 +49,7 @@ impl MongoStore {
         Self { mongo, retention }
     }
 
-    /// Decides a claim. Also returns the record from which the outcome follows, if any.
+    /// Decides a claim. Returns the outcome, and the record that determines it, if there is one.
     pub(super) async fn claim_record(
         &self,
         key: &RecordKey,
@@ -82,8 +85,8 @@ impl MongoStore {
                 Decision::Start(how) => {
                     let next = decision::start(how, Some(&record), claim, now);
                     let update = Update::of_claim(key, &record, how, &next);
-                    // No match, or an error: another claim came first, or this claim was written and its reply was
-                    // lost. The next round reads the record to find out.
+                    // Without a match, another claim came first. After an error, this claim may or may not have been
+                    // written. In both cases, the next round reads the record again.
                     if let Ok(Some(record)) = self.update(update, deadline).await {
                         return Ok((
                             granted(&record, Repeated::No, record.leased_at),
@@ -102,7 +105,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Changes the record of an owner. Also returns the record after the call.
+    /// Changes the record of an owner. Returns the result, and the record after the call.
     pub(super) async fn change_record(
         &self,
         key: &RecordKey,
@@ -136,7 +139,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Writes a resolution. Also returns the record after the call.
+    /// Writes a resolution. Returns the result, and the record after the call.
     pub(super) async fn resolve_record(
         &self,
         key: &RecordKey,
@@ -164,8 +167,8 @@ impl MongoStore {
         }
     }
 
-    /// Inserts a claim if there is no record. `None`: there is a record, perhaps one that an earlier copy of this claim
-    /// has made.
+    /// Inserts a record for a claim, and returns the record. `None`: the key already has a record. An earlier copy of
+    /// this claim may have made that record.
     async fn insert(
         &self,
         key: &RecordKey,
@@ -348,7 +351,7 @@ impl Store for MongoStore {
     }
 }
 
-/// The result of reading a document with the server's time.
+/// Parses a document that contains the server's time.
 fn found_in(mut document: Document) -> Result<Found, StoreError> {
     let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
     Ok(match mongo_document::record(&mut document) {
@@ -357,7 +360,7 @@ fn found_in(mut document: Document) -> Result<Found, StoreError> {
     })
 }
 
-/// The aggregation for a page of unfinished records, by the index of `mongo_index`.
+/// Returns the aggregation that reads a page of unfinished records, through the index of `mongo_index`.
 fn unfinished(page: Page<'_>) -> [Document; 4] {
     let mut names = doc! { "$gte": page.prefix, "$lt": format!("{}{}", page.prefix, char::MAX) };
     if let Some(after) = page.after {
@@ -375,8 +378,8 @@ fn records(database: &Database) -> Collection<Document> {
     database.collection(COLLECTION)
 }
 
-/// The result of a resolution that finds this record. This resolution may have written the record itself, if the
-/// earlier reply was lost.
+/// Returns the result of a resolution that did not write `record`. If the owner is the same, an earlier copy of this
+/// resolution wrote it, and the reply to that copy was lost.
 fn result_of(owner: OwnerId, record: &Record) -> ResolveResult {
     if record.owner == owner {
         ResolveResult::Stored

@@ -5,7 +5,7 @@ use crate::RecordKey;
 /// A page of unfinished records.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
-    /// The prefix of their keys.
+    /// The prefix of the keys on this page.
     pub prefix: &'a str,
     /// The last key of the previous page; `None`: this is the first page.
     pub after: Option<&'a RecordKey>,
@@ -14,7 +14,7 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Whether a key belongs to this page's range.
+    /// Whether a key has the prefix and comes after the previous page.
     pub fn takes(&self, key: &RecordKey) -> bool {
         key.as_str().starts_with(self.prefix)
             && self.after.is_none_or(|after| key.as_str() > after.as_str())

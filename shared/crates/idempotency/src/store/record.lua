@@ -3,27 +3,28 @@
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (redis_text.rs)
 -- args     operation      one of: claim, look, read, complete, release, renew, checkpoint, mark_unknown, resolve_completed,
 --                         resolve_released, resolve_reopened
---          owner          fresh for every claim and every resolution
+--          owner          the owner; fresh for every claim and every resolution
 --          retention      how long a finished record is kept
 --          kept_for       how long the record of a new claim is kept: the retention plus the lease
---          fingerprint    of the request
+--          fingerprint    the digest of the request
 --          bound          the policy's bound: the time after the first claim within which another attempt has to start and end
---          lease          the length of the lease; for a renewal, of the new one
+--          lease          the length of the lease; for a renewal, the length of the new lease
 --          attempt        the attempt that changes its record
 --          follows        the rev that a renewal or a checkpoint follows; zero: unknown
 --          body           the checkpoint or the saved response to store
 --          seen_owner, seen_rev, seen_first_at    the version that a resolution replaces
--- Replies  a verdict, the server's time, and where needed the record, the end of the lease, or the rev
+-- Replies  a verdict and the server's time; some verdicts add the record, the end of the lease, or the rev
 --
--- Times and durations are milliseconds. A finished record is kept for the retention after it was written. Any other record is kept
--- for the retention after the end of its lease, or after the last write if that is later. So no claim expires while its owner works.
+-- Times and durations are in milliseconds. A finished record is kept for the retention after it was written. An unfinished record
+-- is kept for the retention after the end of its lease or after its last write, whichever is later. So no claim expires while its
+-- owner works.
 --
--- While this script runs, every other client of the server waits. So the script saves instructions: fields arrive, stay and leave
--- as text with the width of their header field, and become numbers only for arithmetic. The script checks the length of the body
--- only where it copies the body; where the record is the reply, the client checks it.
+-- While this script runs, every other client of the server waits. So the script saves instructions. Fields are text with the width
+-- of their header field, and become numbers only for arithmetic. The script checks the length of a body only if it copies the body.
+-- If the record is part of the reply, the client checks that length.
 
 local HEADER, OLD_HEADER = 225, 211
--- Both offsets are text: a number would be formatted from floating point at every call of a command.
+-- Both offsets are strings: Redis would have to format a number from floating point in every call of a command.
 local HEADER_START, HEADER_END = '0', '224'
 local PATTERN = '^([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
@@ -73,7 +74,7 @@ if header == '' then
   else
     return {'absent', now}
   end
-  -- NX, because an empty value looks like an absent key here, but is unreadable.
+  -- NX, because an empty value looks like an absent key here, but counts as unreadable.
   if not redis.call('SET', key, text, 'PX', kept_for, 'NX') then
     return {'unreadable', now}
   end
@@ -83,7 +84,7 @@ if header == '' then
   return {'stored', now}
 end
 
--- The retention with which the record was written. The records of older versions do not have it.
+-- The retention with which the record was written. Records of older versions contain no retention.
 local kept, fields, header_length = string.match(header, '^tb2 (%d+) (.+)$')
 if kept then
   header_length = HEADER
@@ -99,7 +100,8 @@ if not (in_progress or unknown or completed or released)
   or #first_at ~= 13 or #finished_at ~= 13 or #asked ~= 64 or #length ~= 8 then
   return {'unreadable', now}
 end
--- A plain command writes a record without the server's time. Its times follow from the expiry of the key.
+-- A plain command writes a record without times, because it does not have the server's time. Then the times follow from the key's
+-- expiry.
 local has_times = leased_at ~= NEVER or header_length == OLD_HEADER
 if not has_times then
   local expiry = redis.call('PEXPIRETIME', key)
@@ -134,12 +136,12 @@ local function may_run_again(until_then, asked_first, bounded_by)
   return tonumber(bounded_by) > 0 and until_then < asked_first + bounded_by
 end
 
--- A refused call returns in one of the branches below. Otherwise the fields become those of the next record. `body` becomes the
--- body of the next record, if the body changes.
+-- A refused call returns in one of the branches below. Otherwise the branch sets the fields of the next record. It sets `body` only
+-- if the body changes.
 local body
 if operation == 'claim' or operation == 'look' then
   if (completed or released) and now >= finished_at + retention then
-    -- The new claim discards the body of this record, so its length is checked only here.
+    -- The new claim discards the old body, so the length of that body is checked only here.
     if redis.call('STRLEN', key) ~= header_length + length then
       return {'unreadable', now}
     end
@@ -186,7 +188,7 @@ elseif operation == 'complete' and (in_progress or unknown) then
 elseif operation == 'complete' and completed then
   return {'already_stored', now, stored()}
 elseif operation == 'release' and in_progress and took_over == '1' then
-  -- The release covers only the new attempt. The abandoned one may still take effect.
+  -- The release covers only the new attempt. The abandoned attempt may still take effect.
   state = UNKNOWN
 elseif operation == 'release' and in_progress then
   state, finished_at = RELEASED, now_text
@@ -228,7 +230,8 @@ if operation == 'look' then
 end
 local kept_for = retention
 if state == IN_PROGRESS or state == UNKNOWN then
-  -- The expiry shows the end of the lease to claims that run no script. A checkpoint, for example, does not move it.
+  -- A claim that runs no script derives the end of the lease from the expiry. So a write that keeps the lease, such as a
+  -- checkpoint, keeps the expiry.
   finished_at, kept_for = NEVER, retention + math.max(leased_at + held_for - now, 0)
 end
 local next_rev = string.format('%010d', rev + 1)

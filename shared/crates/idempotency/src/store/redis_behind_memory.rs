@@ -1,22 +1,23 @@
 //! Redis behind the memory of this process, in development.
 //!
-//! The memory takes part in every call, not only while Redis is unavailable. At any time, one of the two is
-//! authoritative for a key:
+//! The memory takes part in every call, even while Redis is available. At any time, one of the two is authoritative for
+//! a key:
 //!
-//! - Redis, if it answers the claim. The memory keeps a copy of what this process did. With the copy, the memory
+//! - Redis, if it answers the claim. The memory keeps a copy of this process's attempts. With the copy, the memory
 //!   answers retries, and detects that Redis has lost the key.
 //! - The memory, if Redis does not answer the claim or a completion, or has lost an unfinished attempt. From then on,
 //!   the memory is authoritative for that key until the key's retention is over.
 //!
-//! So one process runs no operation twice and gives one response per key, whether Redis is available or not. Only this
-//! process knows the keys in its memory, and only until the process ends. So this store is for development only.
+//! So one process runs no operation twice and gives one response per key, whether Redis is available or not. Other
+//! processes cannot read the keys in this memory, and the keys are lost at the end of the process. So this store is for
+//! development only.
 //!
-//! While Redis is unavailable, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis has
-//! started. A process also starts an attempt for a key that only other processes have used, because its memory has no
-//! copy of that key.
+//! An attempt that Redis has started needs Redis for each checkpoint, renewal, release and mark as unknown. While Redis
+//! is unavailable, no such write is acknowledged. A process also starts an attempt for a key that only other processes
+//! have used: its memory has no copy of that key.
 //!
-//! One case is not prevented. If Redis falls back to an older state, another process may then claim the key with the
-//! same attempt number, and release it. After that, this process runs the operation twice.
+//! One case is not prevented. After Redis has fallen back to an older state, another process may claim the key with the
+//! same attempt number. If that process releases the key, this process runs the operation twice.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ impl RedisBehindMemory {
         Self { memory, redis }
     }
 
-    /// Whether Redis still has the attempt. If not, makes the memory authoritative for the key.
+    /// Returns whether Redis still has the attempt. If Redis does not have it, makes the memory authoritative for the
+    /// key.
     async fn redis_has(
         &self,
         key: &RecordKey,
@@ -142,7 +144,7 @@ impl Store for RedisBehindMemory {
             LocalKnowledge::Unfinished(_) => self.redis.look(key, claim, deadline).await,
             LocalKnowledge::Nothing => {
                 let from_redis = self.redis.look(key, claim, deadline).await;
-                // Without Redis, the memory would decide a claim, and the claim would succeed.
+                // While Redis is unavailable, the memory decides a claim, and the claim succeeds.
                 Ok(from_redis.unwrap_or(of_memory(None)))
             }
         }
@@ -185,7 +187,7 @@ impl Store for RedisBehindMemory {
         }
     }
 
-    /// Lists only the keys in Redis. A key that only the memory has can be looked up by its name.
+    /// Lists only the keys in Redis. A key that only the memory contains is not listed, but can be read.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.redis.list(limit, deadline).await
     }

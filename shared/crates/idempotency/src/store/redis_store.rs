@@ -4,8 +4,8 @@
 //! attempt, until it renews its lease. Every other call is a script.
 //!
 //! A record is a string that an operator can `GET`. A finished record expires when the retention has passed since it
-//! was written. An unfinished record expires when the retention has passed since the end of its lease. So Redis alone
-//! guarantees at most one execution only while it keeps its data, and only until the record expires.
+//! was written. An unfinished record expires when the retention has passed since the end of its lease. So at most one
+//! execution is guaranteed only while Redis keeps its data, and only until the record expires.
 
 mod call;
 mod plain;
@@ -62,8 +62,8 @@ impl RedisStore {
         }
     }
 
-    /// A store whose grants all have the time of the first claim, which no plain command returns. So each of its calls is
-    /// a script.
+    /// Returns a store whose grants all contain the time of the first claim. Plain commands do not return that time, so
+    /// every call of this store is a script.
     #[cfg(feature = "memory")]
     pub(crate) fn with_first_times(client: RedisClient, retention: Duration) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl RedisStore {
                 let blocked = plain::blocked(&stored.value.into(), stored.ttl, claim);
                 Ok(blocked.map(ClaimOutcome::Blocked))
             }
-            // A script also reads the record while the server rejects every write.
+            // The script can read the record even while the server rejects every write.
             Err(Error::Refused(_)) => Ok(None),
             Err(error) => Err(unavailable(error)),
         }
@@ -168,7 +168,7 @@ impl RedisStore {
         }
     }
 
-    /// What blocks a claim; `None`: the key is free.
+    /// Returns what blocks a claim. `None`: the key is free.
     fn blocked(reply: &Reply, claim: &ClaimRequest) -> Result<Option<Blocked>, StoreError> {
         Ok(Some(match reply.verdict.as_str() {
             "mismatch" => Blocked::Mismatch,
@@ -187,7 +187,7 @@ impl RedisStore {
     }
 }
 
-/// The record in a reply of the script, if there is a readable one.
+/// Returns the record in a reply of the script. `None`: the reply has no readable record.
 fn record_in(reply: &Reply) -> Option<Record> {
     let text = reply.text()?;
     match redis_text::read(text) {
@@ -288,7 +288,7 @@ impl Store for RedisStore {
         let reply = self.run(key, call, deadline).await?;
         match reply.verdict.as_str() {
             "stored" => Ok(ResolveResult::Stored),
-            // A resolution that is sent again, because its reply was lost, finds its own owner.
+            // After a lost reply, a repeated resolution finds its own owner in the record.
             "superseded" if record_in(&reply).is_some_and(|record| record.owner == owner) => {
                 Ok(ResolveResult::Stored)
             }

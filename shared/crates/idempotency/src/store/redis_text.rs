@@ -1,17 +1,17 @@
-//! A record as Redis holds it: the text of `record/text.rs`, with a retention in its header.
+//! A record as Redis stores it: the text of `record/text.rs`, with a retention in the header.
 //!
 //! ```text
 //! tb2 0000086400000 in_progress 7b6f…32 digits 0000000001 0000000001 0000000000000 0032000 …
 //!     retention     state       owner          attempt    rev        leased_at     lease
 //! ```
 //!
-//! A plain `SET` writes the record without knowing the server's time, so its times are zero. The key's expiry stands for
-//! them: the record of a claim expires when the retention has passed since the end of its lease, a result when the
-//! retention has passed since it was written. `record.lua` computes the times from the expiry before it changes the
-//! expiry, and writes them into its next record.
+//! A plain `SET` does not have the server's time, so it writes a record whose times are zero. These times follow from
+//! the key's expiry. A claim expires when the retention has passed since the end of its lease. A result expires when
+//! the retention has passed since the result was written. `record.lua` computes the times from the expiry before it
+//! changes the expiry, and writes them into its next record.
 //!
-//! The script also reads the records of older versions, which begin with `tb1`, and have all times and no retention.
-//! An older version finds this text unreadable, so it starts no attempt of such a key.
+//! The script also reads the records of older versions. They begin with `tb1`, contain all times, and contain no
+//! retention. An older version cannot read a record that begins with `tb2`, so it starts no attempt for that key.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) fn write(record: &Record, retention: Duration) -> Vec<u8> {
     text
 }
 
-/// Parses the text that [`write()`] writes; `None`: any other text, also a record of an older version.
+/// Parses the text that [`write()`] returns. `None` for any other text, including a record of an older version.
 pub(super) fn read(text: &Bytes) -> Option<StoredText> {
     let fields = VERSION.len() + 1 + TIME_WIDTH;
     let header = std::str::from_utf8(text.get(..fields)?).ok()?;
@@ -73,7 +73,7 @@ mod tests {
         }
     }
 
-    /// Two versions of a function read each other's records during a deployment, so this text never changes.
+    /// During a deployment, two versions of a function read each other's records. So this text must never change.
     #[test]
     fn a_record_is_written_as_it_always_was() {
         let text = write(&record(), RETENTION);

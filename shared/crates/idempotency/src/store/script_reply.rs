@@ -20,7 +20,7 @@ enum Detail {
     Number(u64),
 }
 
-/// The error if a reply does not have the form of the script's replies.
+/// The error for a reply that does not have the form of the script's replies.
 pub(super) const UNEXPECTED: StoreError = StoreError::Unavailable {
     store: Backend::Redis,
     code: "unexpected_answer",

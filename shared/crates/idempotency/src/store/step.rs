@@ -1,12 +1,13 @@
 //! One atomic step of a store, as pure functions of the stored value, the call and the store's time.
 //!
-//! A store reads the value, calls one of these functions, writes the record of the returned `Step`, if any, and then
-//! sends its answer. No other write of that record may come between the reading and the writing. A store ensures this
-//! by a lock, a transaction, or a write that names the [`version`](crate::record::Record::version) that was read. If
-//! that version no longer matches, the store reads the value and calls the function again.
+//! A store reads the value and calls one of these functions. It writes the record of the returned `Step`, if there is
+//! one. Then it sends the answer of the `Step`. No other write of that record may come between the reading and the
+//! writing. A store ensures this by a lock, a transaction, or a compare-and-set on the
+//! [`version`](crate::record::Record::version) that was read. If that version no longer matches, the store reads the
+//! value and calls the function again.
 //!
-//! `stored` is the result of [`Record::from_text`](crate::record::Record::from_text): `Ok(None)` if the key is absent, an error if the value is
-//! unreadable. `now` is the time of the store's own clock, in the same step.
+//! `stored` is the result of [`Record::from_text`](crate::record::Record::from_text): `Ok(None)` if the key is absent,
+//! an error if the value is unreadable. `now` is the time of the store's own clock, read in the same step.
 
 use super::answer::{Grant, Repeated, Stored};
 use crate::blocked::{Blocked, UnknownCause};
@@ -39,7 +40,7 @@ pub fn claim(stored: &Stored, claim: &ClaimRequest, now: StoreTime) -> Step<Clai
     }
 }
 
-/// What blocks a claim; `None`: the key is free. Never writes.
+/// Returns what blocks a claim. `None`: the key is free.
 pub fn look(stored: &Stored, claim: &ClaimRequest, now: StoreTime) -> Option<Blocked> {
     match stored {
         Ok(record) => decision::blocked(record.as_ref(), claim, now),
@@ -47,7 +48,7 @@ pub fn look(stored: &Stored, claim: &ClaimRequest, now: StoreTime) -> Option<Blo
     }
 }
 
-/// A change by the owner of the record.
+/// Decides a change by the owner of the record.
 pub fn change(
     stored: &Stored,
     fence: &Fence,
@@ -60,8 +61,8 @@ pub fn change(
     }
 }
 
-/// A resolution of the record that was `seen`. `owner` is fresh for every resolution. A record with this owner was
-/// written by an earlier copy of the same resolution.
+/// Decides the resolution of the record with the version `seen`. `owner` is fresh for every resolution. So if the
+/// stored record has this owner, an earlier copy of this resolution wrote it.
 pub fn resolve(
     stored: &Stored,
     seen: Version,

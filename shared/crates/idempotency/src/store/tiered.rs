@@ -1,7 +1,7 @@
 //! MongoDB as the authoritative store, with Redis as a cache in front of it.
 //!
-//! Redis answers a call alone only if Redis has a result that MongoDB has acknowledged, or a running attempt of the
-//! same request. MongoDB answers every other call.
+//! Redis alone answers a claim if it has a result that MongoDB has acknowledged. Redis alone also answers a claim if an
+//! attempt of the same request is running. MongoDB answers every other call.
 //!
 //! A result is written to Redis only after MongoDB has acknowledged it. So no response changes if Redis loses data or
 //! falls back to an older state. If results are signed, the same holds for anything that another program writes to
@@ -29,11 +29,11 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// The time reserved at the end of a claim for removing its hint from Redis: this time, or a quarter of the claim's
-/// time if that is less. A hint that stays in Redis after a failed claim would block the key until its lease ends.
+/// The time that a claim reserves at its end for removing its hint from Redis. A claim with little time left reserves a
+/// quarter of that time. A hint that stays in Redis after a failed claim would block the key until its lease ends.
 const REMOVAL_TIME: Duration = Duration::from_millis(300);
 
-/// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.
+/// The longest time to copy MongoDB's result to Redis. The response is already final, and the client waits for it.
 const COPY_TIME: Duration = Duration::from_secs(1);
 
 impl TieredStore {
@@ -49,7 +49,7 @@ impl TieredStore {
         }
     }
 
-    /// Copies MongoDB's state to Redis: stores a result, or removes this hint.
+    /// Copies MongoDB's state to Redis: stores a result, or removes `hint`.
     async fn copy_to_redis(
         &self,
         key: &RecordKey,
@@ -78,14 +78,14 @@ impl TieredStore {
 enum OwnHint<'a> {
     /// The hint of this claim.
     Of(&'a ClaimRequest),
-    /// The hint of this owner. Its text is not known.
+    /// The hint of this owner. The text of the hint is unknown.
     OfOwner(OwnerId),
     /// The call has stored no hint.
     None,
 }
 
 impl<'a> OwnHint<'a> {
-    /// The hint of an attempt. A resumed lease does not know the claim: its length of the lease is zero.
+    /// Returns the hint of an attempt. The claim of a resumed lease is incomplete: its lease length is zero.
     fn of_attempt(claim: &'a ClaimRequest) -> Self {
         if claim.lease.is_zero() {
             Self::OfOwner(claim.owner)

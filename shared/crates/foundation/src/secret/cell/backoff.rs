@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// What is known about the last reads of a secret. It determines the pause before the next read.
+/// The outcome of the last reads of a secret. It determines the pause before the next read.
 #[derive(Default)]
 pub(super) struct ReadBackoff {
-    /// When the secret was last read, in wall-clock milliseconds.
+    /// The time of the last read, in wall-clock milliseconds.
     read_ms: Option<u64>,
-    /// The number of consecutive reads that failed, or that gave a value which a server had rejected.
+    /// The number of consecutive reads that failed, or that returned a value which a server had rejected.
     useless_reads: u32,
     /// The longest pause, which depends on the last outcome.
     longest: Duration,
@@ -23,13 +23,13 @@ pub(super) enum ReadOutcome {
     StillValid,
     /// The store still has a value that a server had rejected.
     StillRejected,
-    /// The store gave no value.
+    /// The store returned no value.
     Failure,
 }
 
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause while the value stays the same. A value that is rejected for another reason than its age would
-/// otherwise be read again and again.
+/// The longest pause while the value stays the same. A value may be rejected for another reason than its age. Without a
+/// pause, it would be read again and again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 /// The longest pause after a failure. This pause is shorter, because a function without a value cannot work.
 const LONGEST_PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(8);
@@ -56,8 +56,8 @@ impl ReadBackoff {
         };
     }
 
-    /// The pause before the next read. After a new value there is no pause: if a server rejects that value, the secret
-    /// may have been rotated again.
+    /// Returns the pause before the next read. After a new value, there is no pause: if a server rejects that value,
+    /// the secret may have been rotated again.
     fn pause(&self) -> Duration {
         let Some(doublings) = self.useless_reads.checked_sub(1) else {
             return Duration::ZERO;

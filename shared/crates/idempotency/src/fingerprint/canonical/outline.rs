@@ -1,8 +1,8 @@
 //! Reads a valid JSON text from front to back.
 //!
-//! Members are written in another order than they are read. So an object's values are skipped first and read later. One
-//! pass over the whole text finds the end of each value that is skipped. If each level searched for the ends again, the
-//! text would be read once per level.
+//! The canonical form sorts the members of an object. So the values of an object are skipped first, and read later in
+//! sorted order. One pass over the whole text finds where the skipped arrays and objects end. If each level searched
+//! for the ends again, the text would be read once per level.
 
 use serde_json::value::RawValue;
 
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 pub(super) struct Outline<'a> {
     text: &'a str,
     here: Place,
-    /// The position after each array and object that is a member's value. The order is that in which these values
-    /// begin.
+    /// The position after each array and object that is a member's value. The arrays and objects are in the order in
+    /// which they begin.
     ends: Vec<Place>,
     /// The number of tokens read so far. A test limits this number.
     #[cfg(test)]
@@ -75,7 +75,7 @@ impl<'a> Outline<'a> {
         token(self.text.get(start..end).unwrap_or_default())
     }
 
-    /// Whether the array has another element; if not, reads its end.
+    /// Returns whether the array has another element. If it has none, reads the end of the array.
     pub(super) fn has_element(&mut self) -> bool {
         self.goes_on_before(b']')
     }
@@ -127,7 +127,7 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// The position after each array and object that is a member's value.
+/// Returns the position after each array and object that is a member's value.
 fn ends(bytes: &[u8]) -> Vec<Place> {
     let mut ends = Vec::<Place>::new();
     // Depth and index of each open value.

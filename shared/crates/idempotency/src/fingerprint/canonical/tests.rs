@@ -127,7 +127,7 @@ proptest! {
     }
 }
 
-/// Regression: the parser read the text of each level again for every level above it, so 5 MB inside 64 nested arrays
+/// Regression: the parser read the text of each level again for every level above it. So 5 MB inside 64 nested arrays
 /// took seconds.
 #[test]
 fn depth_does_not_multiply_the_tokens_read() {
@@ -143,8 +143,8 @@ fn depth_does_not_multiply_the_tokens_read() {
         let mut outline = Outline::of(value);
         let written = write(&mut outline, DEEPEST, &mut Vec::new());
         assert!(written.is_ok(), "{text}");
-        // Each member takes at most four tokens, including its name, a literal that is passed over, and the value that
-        // is read.
+        // Each member takes at most four tokens. Among them are the name, a skipped literal, and the value that is
+        // read.
         let most = ELEMENTS + 4 * 2 * DEEPEST;
         assert!(outline.tokens <= most, "{} of {most}", outline.tokens);
     }

@@ -106,7 +106,7 @@ fn a_token_has_the_revision_of_its_lease() {
     }
 }
 
-/// If the holder knows the revision, a write takes one round trip.
+/// If the holder has the revision, a write takes one round trip.
 #[tokio::test]
 async fn a_lease_knows_the_revision_of_its_last_write() {
     let (mut lease, _) = claimed(&Idempotency::in_memory()).await;

@@ -25,8 +25,7 @@ fn text(record: &Record) -> String {
     String::from_utf8(record.to_text()).expect("text")
 }
 
-/// Two versions of a function read each other's records during a deployment, so these texts never
-/// change.
+/// During a deployment, two versions of a function read each other's records. So these texts must never change.
 #[test]
 fn a_record_is_written_as_it_always_was() {
     let at_work = Record {

@@ -1,6 +1,7 @@
-//! What a hint is, and which claims a stored value answers.
+//! The text of a hint, and the claims that a stored value answers.
 //!
-//! A hint permits nothing. It expires with its lease, so its time to live is the time until the lease ends.
+//! A hint never permits an attempt. It expires at the end of its lease, so its time to live is the time until the lease
+//! ends.
 
 use std::time::Duration;
 
@@ -23,12 +24,12 @@ pub(super) enum Answer {
         /// The time until its lease ends.
         retry_after: Duration,
     },
-    /// The key has this result. If it belongs to another request, the claim is a mismatch.
+    /// The key has this result. If the result belongs to another request, the claim is a mismatch.
     Result(Box<Record>),
 }
 
-/// The value that a claim stores. A hint permits nothing, so its attempt and revision are zero. Its times are zero because
-/// they follow from its expiry.
+/// Returns the value that a claim stores in Redis. Its attempt and revision are zero, because a hint permits no
+/// attempt. Its times are zero, because they follow from its expiry.
 pub(super) fn hint_text(claim: &ClaimRequest) -> Vec<u8> {
     let hint = Record {
         state: State::InProgress,
@@ -46,10 +47,10 @@ pub(super) fn hint_text(claim: &ClaimRequest) -> Vec<u8> {
     redis_text::write(&hint, Duration::ZERO)
 }
 
-/// The answer to a claim; `None`: ask MongoDB. `retention` is how long Redis keeps a result in this deployment.
+/// Returns the answer to a claim. `None`: ask MongoDB. `retention` is how long Redis keeps a result in this deployment.
 ///
-/// The time to live was read after the text. If another client has replaced the value in between, the time is that of the
-/// other value. So it is used only if it is possible for this value.
+/// The time to live was read after the text. If another client replaced the value in between, the time to live belongs
+/// to the new value. So the time to live is used only if it is possible for `stored`.
 pub(super) fn answer(
     stored: &Bytes,
     ttl: Ttl,
@@ -64,8 +65,8 @@ pub(super) fn answer(
     }
     let record = stored.record;
     match record.state {
-        // Redis had the result when its text was read, so its retention is not over. MongoDB's clock, from which the
-        // expiry comes, may be ahead by the margin. A longer time to live was not written by this program.
+        // Redis still had the result, so the result's retention is not over. The expiry comes from MongoDB's clock,
+        // which may be ahead by the margin. This program never writes a longer time to live.
         State::Completed { .. }
             if stored.retention <= retention && left <= stored.retention + CLOCK_MARGIN =>
         {

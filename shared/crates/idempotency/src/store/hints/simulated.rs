@@ -1,6 +1,7 @@
-//! Redis as a cache, as pure functions: the commands that [`Hints`](super::Hints) sends, applied to the value of one key.
+//! A simulation of Redis as a cache. Pure functions apply the commands of [`Hints`](super::Hints) to the value of one
+//! key.
 //!
-//! The model of the protocol uses them, and a test compares them with a real server.
+//! The model of the protocol uses these functions. A test compares the functions with a real server.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(crate) struct Held {
 pub(crate) enum Value {
     /// A whole record, and the retention in its header.
     Whole(Box<Record>, Duration),
-    /// The header is readable, but the body has another length than the header states.
+    /// The header is readable, but the length of the body differs from the length in the header.
     Truncated(Box<Record>),
     Unreadable,
 }
@@ -58,7 +59,8 @@ pub(crate) enum Verdict {
     Removed,
 }
 
-/// Applies one call to the value of the key. `retention` is the retention without the clock margin.
+/// Applies one call to the value of the key, and returns the result. `retention` is the retention without the clock
+/// margin.
 pub(crate) fn apply(
     held: &mut Option<Held>,
     operation: Operation<'_>,

@@ -109,7 +109,8 @@ async fn a_result_expires_a_minute_before_its_retention_ends() {
     let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
     assert!((5_000..=10_000).contains(&left), "{left}");
 
-    // Another program stored the expired result without an expiry, or with a longer one. Redis replays neither.
+    // Another program stored the expired result without an expiry, or with a longer expiry. Redis replays neither
+    // result.
     let over = redis_text::write(&result("over", now - retention), front.hints.retention);
     let over = String::from_utf8(over).expect("text");
     let key = front.key.as_str();
@@ -157,7 +158,7 @@ async fn a_claim_replaces_nothing() {
     assert_eq!(front.answer().await.as_deref(), Some("result"));
 }
 
-/// The first result replaces the hint of its claim, and the second one meets a result.
+/// The first result replaces the hint of its claim. At the second result, the key already has a result.
 #[tokio::test]
 async fn a_result_replaces_its_hint_and_no_newer_result() {
     let front = Front::new().await;
@@ -175,7 +176,7 @@ async fn a_result_replaces_its_hint_and_no_newer_result() {
     assert!((retention - 10_000..=retention).contains(&left), "{left}");
 }
 
-/// The result's retention is over before it is copied. Its hint does not stay.
+/// The retention of the result is over before the result is copied. The hint of the claim is removed.
 #[tokio::test]
 async fn a_result_that_is_over_is_not_stored() {
     let front = Front::new().await;
@@ -186,7 +187,7 @@ async fn a_result_that_is_over_is_not_stored() {
     assert_eq!(front.answer().await, None);
 }
 
-/// Versions before plain commands wrote the hint and the result.
+/// An older version, without plain commands, wrote the hint and the result.
 #[tokio::test]
 async fn values_of_an_older_version_are_left_to_mongodb() {
     let front = Front::new().await;

@@ -1,7 +1,7 @@
 //! The memory of this process in front of Redis, and which of the two is authoritative for each key.
 //!
 //! The memory is authoritative for a key if Redis did not answer, or has lost the key. For every other key, Redis is
-//! authoritative, and the memory has a copy of what this process did. With the copy, the memory answers retries, and
+//! authoritative, and the memory has a copy of this process's attempts. With the copy, the memory answers retries, and
 //! detects that Redis has lost the key.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::store::{
 use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy, RecordKey, SavedResponse};
 
-/// What the memory knows of a key, and which store is authoritative for the key.
+/// The state of a key in the memory, and the store that is authoritative for the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum LocalKnowledge {
     /// The memory is authoritative.
@@ -27,7 +27,7 @@ pub(in super::super) enum LocalKnowledge {
     Running,
     /// Redis is authoritative if it still has this unfinished attempt. If not, the memory becomes authoritative.
     Unfinished(RedisAttempt),
-    /// The memory knows nothing of the key: Redis is authoritative.
+    /// The memory has no current record of the key. Redis is authoritative.
     Nothing,
 }
 
@@ -41,15 +41,15 @@ pub(in super::super) struct RedisAttempt {
 /// The next step of a claim.
 #[derive(Debug)]
 pub(in super::super) enum ClaimStep {
-    /// The memory has the outcome of the claim, so Redis is not asked.
+    /// The memory determines the outcome of the claim, without a request to Redis.
     Decided(Answer<ClaimOutcome<Grant>>),
-    /// The memory has reserved the key, and Redis is asked. If Redis does not answer, the claim gets this grant. If
-    /// Redis rejects the claim, `before` is restored.
+    /// The memory has reserved the key. The claim is sent to Redis. If Redis does not answer, the claim gets this
+    /// grant. If Redis rejects the claim, `before` is restored.
     Reserved {
         grant: Grant,
         before: Option<Box<LocalRecord>>,
     },
-    /// Redis is asked.
+    /// The claim is sent to Redis.
     AskRedis,
 }
 
@@ -58,13 +58,13 @@ pub(in super::super) enum ClaimStep {
 pub(in super::super) enum Copied {
     /// The attempt is copied, and may run.
     Done,
-    /// The attempt has ended, or another attempt has started: Redis's reply came late.
+    /// Redis's reply came late: the attempt has ended, or another attempt has started.
     Stale,
-    /// The memory is authoritative, or has a result: Redis has lost the attempt, or did not answer in time.
+    /// The memory is authoritative, or has a result. Redis has lost the attempt, or did not answer in time.
     DecidedLocally,
 }
 
-/// The reply to a claim while the copy and Redis differ: the claim may succeed if it is repeated soon.
+/// The reply to a claim while the copy differs from Redis. If the client repeats the claim soon, the claim may succeed.
 const SOON: Blocked = Blocked::InProgress {
     retry_after: Duration::ZERO,
 };
@@ -77,7 +77,7 @@ impl RedisAttempt {
 }
 
 impl MemoryStore {
-    /// What the memory knows of a key, and which store is authoritative for it.
+    /// Returns the state of a key in the memory, and the store that is authoritative for the key.
     pub(in super::super) fn knowledge(&self, key: &RecordKey) -> LocalKnowledge {
         let now = self.now();
         self.knowledge_at(&self.records.lock(), key, now)
@@ -103,7 +103,7 @@ impl MemoryStore {
         }
     }
 
-    /// Decides a claim from what the memory knows, or reserves the key while Redis is asked.
+    /// Decides a claim from the memory alone, or reserves the key for a request to Redis. Returns the next step.
     pub(in super::super) fn begin_claim(
         &self,
         key: &RecordKey,
@@ -113,7 +113,7 @@ impl MemoryStore {
         let mut records = self.records.lock();
         let knowledge = self.knowledge_at(&records, key, now);
         let local = records.by_key.get(key).cloned();
-        // The claim that Redis is being asked about, or a delayed copy of it.
+        // Whether this claim, or another copy of it, was already sent to Redis.
         let is_own = local.as_ref().is_some_and(|local| {
             local.record.owner == claim.owner && local.decider != Decider::Memory
         });
@@ -165,8 +165,8 @@ impl MemoryStore {
         }
     }
 
-    /// Makes the memory authoritative for a reserved key, because Redis did not answer. Returns `false` if the key is
-    /// no longer reserved, because Redis has answered a copy of the claim meanwhile.
+    /// Makes the memory authoritative for a reserved key, because Redis did not answer. Returns `false` if the
+    /// reservation has ended, because Redis has answered a copy of the claim meanwhile.
     pub(in super::super) fn decide_locally(&self, key: &RecordKey, owner: OwnerId) -> bool {
         let mut records = self.records.lock();
         let is_reserved = records.is_reserved(key, owner);
@@ -176,7 +176,7 @@ impl MemoryStore {
         is_reserved
     }
 
-    /// Copies an attempt that Redis has started.
+    /// Copies an attempt that Redis has started, and returns whether the attempt may run.
     pub(in super::super) fn copy(
         &self,
         key: &RecordKey,
@@ -214,8 +214,8 @@ impl MemoryStore {
         if knowledge == LocalKnowledge::Decides {
             return Copied::DecidedLocally;
         }
-        // The time of the first claim limits another takeover, but this memory's clock does not know that time. So the
-        // copy allows no takeover.
+        // The time of the first claim limits another takeover. That time comes from Redis's clock, so this memory
+        // cannot check the limit. So the copy allows no takeover.
         let policy = match grant.recognised_for {
             Some(_) => Policy::AtMostOnce,
             None => claim.policy,
@@ -234,7 +234,7 @@ impl MemoryStore {
         Copied::Done
     }
 
-    /// Copies a result from Redis, if the memory knows the same attempt as unfinished.
+    /// Copies a result from Redis, if the memory has an unfinished attempt of the same request.
     pub(in super::super) fn copy_result(
         &self,
         key: &RecordKey,
@@ -291,8 +291,8 @@ impl MemoryStore {
         }
     }
 
-    /// The outcome of a change, if the memory is authoritative for the key or already has its result. `None`: Redis has
-    /// to be asked.
+    /// Makes a change in the memory if the memory is authoritative for the key. A completion is also made there if the
+    /// memory already has a result. Returns the outcome. `None`: the change has to be sent to Redis.
     pub(in super::super) fn change_locally(
         &self,
         key: &RecordKey,
@@ -311,7 +311,7 @@ impl MemoryStore {
     }
 
     /// Stores the result of an attempt in memory, because Redis did not acknowledge it. From then on, the memory is
-    /// authoritative for the key. `None`: the memory does not know the attempt.
+    /// authoritative for the key. `None`: the memory has no record of the attempt.
     pub(in super::super) fn complete_locally(
         &self,
         key: &RecordKey,
@@ -325,8 +325,8 @@ impl MemoryStore {
         Some(changed.map(of_memory))
     }
 
-    /// Copies Redis's reply to a change. Returns whether that reply counts. It does not if the memory has become
-    /// authoritative meanwhile.
+    /// Copies Redis's reply to a change. Returns `false` if the memory has become authoritative meanwhile: that reply
+    /// must not be used then.
     pub(in super::super) fn copy_change(
         &self,
         key: &RecordKey,
@@ -389,8 +389,8 @@ impl MemoryStore {
         }
     }
 
-    /// Copies a resolution that Redis has stored. Returns the result of the resolution: refused if the memory is now
-    /// authoritative or has a result.
+    /// Copies a resolution that Redis has stored. Returns `Refused` if the memory is now authoritative or has a result,
+    /// otherwise `Stored`.
     pub(in super::super) fn copy_resolution(
         &self,
         key: &RecordKey,
@@ -419,7 +419,7 @@ impl Records {
             .is_some_and(|local| local.decider == Decider::Pending && local.record.owner == owner)
     }
 
-    /// The record of an attempt, and which store is authoritative for its key.
+    /// Returns the record of an attempt, and the store that is authoritative for its key.
     fn get_own(&self, key: &RecordKey, fence: &Fence) -> Option<&LocalRecord> {
         self.by_key.get(key).filter(|local| {
             local.record.owner == fence.claim.owner && local.record.attempt == fence.attempt

@@ -18,7 +18,7 @@ pub(in super::super) struct LocalRecord {
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) by_key: HashMap<RecordKey, LocalRecord>,
-    /// The memory that all records take, in bytes, approximately.
+    /// The approximate size of all records, in bytes.
     pub(super) bytes: usize,
 }
 
@@ -27,19 +27,20 @@ pub(super) struct Records {
 pub(super) enum Decider {
     /// This memory.
     Memory,
-    /// Redis is being asked about the claim of this record.
+    /// The claim of this record was sent to Redis. Its reply has not arrived yet.
     Pending,
-    /// Redis. `first_at` is the time of the first claim in Redis. A record in Redis with the same time, and with the
-    /// same or a larger attempt number, belongs to this attempt or a later one.
+    /// Redis. `first_at` is the time of the first claim in Redis. A record in Redis belongs to this attempt or a later
+    /// one if it has the same time, and no smaller attempt number.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }
 
-/// The memory that a record takes in addition to its texts, in bytes, approximately.
+/// The approximate size of a record without its strings, in bytes.
 pub(super) const RECORD_BYTES: usize = 512;
 
 impl LocalRecord {
-    /// Whether the record is expired. A reservation whose call was dropped expires with its lease.
+    /// Whether the record is expired. If the call that made a reservation was dropped, the reservation expires at the
+    /// end of its lease.
     pub(super) fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
         let is_dropped = self.decider == Decider::Pending && now >= self.record.lease_end();
         is_dropped || self.record.is_over(retention, now)
@@ -77,7 +78,7 @@ impl Records {
     }
 }
 
-/// The memory that a record takes, in bytes, approximately.
+/// Returns the approximate size of a record, in bytes.
 pub(super) fn size(key: &RecordKey, record: &Record) -> usize {
     let response = match &record.state {
         State::Completed { response, .. } => response.size(),

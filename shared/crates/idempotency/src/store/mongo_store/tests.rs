@@ -11,7 +11,7 @@ use pair::Pair;
 #[derive(Clone, Debug)]
 enum Event {
     Step(Step),
-    /// A delayed write arrives, computed from the record of this many revisions ago; zero: the current
+    /// A delayed write arrives. It was computed from the record of `ago` revisions before. Zero means the current
     /// record.
     Late {
         ago: usize,

@@ -1,4 +1,4 @@
-//! The updates of a record in MongoDB: for each operation, which document it matches and what it changes.
+//! The updates of a record in MongoDB. An update has a filter for the document, and the changes to the document.
 
 use bytes::Bytes;
 use mongodb::bson::{Bson, Document, doc};
@@ -17,12 +17,12 @@ pub(super) struct Update {
     unset: Document,
     /// A counter to increment besides `rev`.
     counted: Option<&'static str>,
-    /// Dates to set to the server's time.
+    /// Date fields that are set to the server's time.
     dated: &'static [&'static str],
 }
 
 impl Update {
-    /// Starts the attempt `next` over the record that was read.
+    /// Returns the update that replaces `judged`, the record that was read, by the new attempt `next`.
     pub(super) fn of_claim(key: &RecordKey, judged: &Record, how: Start, next: &Record) -> Self {
         let (set, unset) = mongo_document::reclaimed(next);
         Self {
@@ -37,8 +37,8 @@ impl Update {
         }
     }
 
-    /// A change that is sent without reading the record. `None`: the record has to be read first, because the change
-    /// must name its revision.
+    /// Returns the update for a change, without reading the record. `None`: the record has to be read first, because
+    /// the update needs the revision of the record.
     pub(super) fn at_once(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Self> {
         Some(Self {
             filter: filter_of(key, fence, change)?,
@@ -46,7 +46,7 @@ impl Update {
         })
     }
 
-    /// A change of the record that was read.
+    /// Returns the update for a change of `judged`, the record that was read.
     pub(super) fn of_change(key: &RecordKey, judged: &Record, change: &Change) -> Self {
         let took_over = if judged.took_over {
             TookOver::Yes
@@ -62,7 +62,7 @@ impl Update {
     fn changing(change: &Change, took_over: TookOver) -> Self {
         match change {
             Change::Complete(response) => Self::completing(&response.to_bytes()),
-            // A release after a takeover covers only the new attempt. The abandoned one may still take effect.
+            // A release after a takeover covers only the new attempt. The abandoned attempt may still take effect.
             Change::Release if took_over == TookOver::Yes => Self::setting("state", "unknown"),
             Change::Release => Self {
                 dated: &["finished_at"],
@@ -81,7 +81,7 @@ impl Update {
         }
     }
 
-    /// Resolves the record that was `seen`.
+    /// Returns the update that resolves the record with the version `seen`.
     pub(super) fn of_resolution(
         key: &RecordKey,
         seen: Version,
@@ -120,7 +120,7 @@ impl Update {
         }
     }
 
-    /// The filter and the update.
+    /// Returns the filter, and the operators of the update.
     pub(super) fn into_documents(self) -> (Document, Document) {
         let mut counted = doc! { "rev": 1_i64 };
         counted.extend(self.counted.map(|field| (field.to_owned(), 1_i64.into())));
@@ -150,7 +150,7 @@ enum TookOver {
     No,
 }
 
-/// Matches exactly the version that was read.
+/// Returns a filter that matches only the version that was read.
 fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
     doc! {
         "_id": key.as_str(),
@@ -160,8 +160,8 @@ fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
     }
 }
 
-/// Matches the owner's record for a change that is sent without reading it. `None`: the record has to be read first,
-/// because the change must name its revision.
+/// Returns a filter for the owner's record, for a change that is sent without reading the record. `None`: the record
+/// has to be read first, because the change needs the revision of the record.
 fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document> {
     let mut filter = doc! {
         "_id": key.as_str(),

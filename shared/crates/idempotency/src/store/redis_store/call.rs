@@ -1,4 +1,5 @@
-//! One operation for `record.lua`: its arguments by name, as text with the width of their header fields.
+//! The arguments of one operation of `record.lua`, by name. An argument for a header field is text with the width of
+//! that field.
 
 use std::time::Duration;
 
@@ -106,5 +107,5 @@ impl Call {
     }
 }
 
-/// The largest number of arguments that an operation has. A checkpoint has this many.
+/// The largest number of arguments of one operation, which is a checkpoint.
 const MOST_ARGUMENTS: usize = 9;

@@ -1,11 +1,11 @@
-//! What plain commands write, and which claims they answer, without a script.
+//! The records that plain commands write, and the claims that they answer, without a script.
 //!
 //! A claim of an absent key is a `SET` with `NX`, which writes only if the key is absent. A result, a checkpoint or a mark
 //! as unknown is a `SET` with `IFEQ`, which writes only if the stored record is the expected one. So each is one atomic
 //! step. The rules in `decision` make all these records.
 //!
-//! If the key has a record, its text and its time to live answer most claims. Any other claim goes to the script, which
-//! judges again.
+//! If the key has a record, the text and the time to live of the record answer most claims. Any other claim goes to the
+//! script, which decides again.
 
 use bytes::Bytes;
 use redis_client::{Expiry, Ttl};
@@ -17,7 +17,7 @@ use crate::record::{Record, State};
 use crate::store::{Grant, redis_text};
 use crate::store_time::StoreTime;
 
-/// The times in a record that a plain command writes: the key's expiry stands for them.
+/// The value of every time in a record that a plain command writes. The real times follow from the key's expiry.
 const UNKNOWN_TIME: StoreTime = StoreTime::from_ms(0);
 
 /// A record that replaces another one.
@@ -94,10 +94,10 @@ fn known_record(fence: &Fence) -> Option<Record> {
     })
 }
 
-/// What blocks a claim, if the text and the time to live of the stored record show it.
+/// Returns what blocks a claim. `None`: only the script can decide the claim.
 ///
-/// The time was read after the text. If another client has replaced the record in between, the time is that of its record.
-/// So it is used only if it is possible for this record.
+/// The time to live was read after the text. If another client replaced the record in between, the time to live belongs
+/// to the new record. So the time to live is used only if it is possible for `stored`.
 pub(super) fn blocked(stored: &Bytes, ttl: Ttl, claim: &ClaimRequest) -> Option<Blocked> {
     let (Ttl::Left(left), Some(stored)) = (ttl, redis_text::read(stored)) else {
         return None;
@@ -117,8 +117,8 @@ pub(super) fn blocked(stored: &Bytes, ttl: Ttl, claim: &ClaimRequest) -> Option<
                 retry_after: lease_left,
             })
         }
-        // The record existed when its text was read, so its retention is not over. But another deployment may have written
-        // it, with a longer retention than this one has.
+        // Redis still had the record, so the retention in the record is not over. But another deployment with a longer
+        // retention may have written the record.
         State::Completed { response, .. }
             if left <= stored.retention && stored.retention <= claim.retention =>
         {

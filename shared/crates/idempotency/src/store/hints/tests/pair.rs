@@ -1,7 +1,7 @@
-//! Runs each step on a server and on the pure functions, and compares the two.
+//! Runs each step on a server and on the pure functions, and compares the results.
 //!
-//! The server's clock runs. So the pair moves a value into the past instead of the clock into the future: its expiry, and
-//! the time in a result.
+//! A test cannot move the server's clock into the future. So the pair moves a value into the past: it changes the
+//! expiry of the value, and the time in a result.
 
 use std::sync::LazyLock;
 
@@ -31,9 +31,9 @@ pub(super) struct Pair {
 }
 
 const RETENTION: Duration = Duration::from_secs(600);
-/// The longest a step may take.
+/// The longest time that a step may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// No value is moved to less than this time before or after its expiry.
+/// A moved value is at least this far from its expiry.
 const DISTANCE_MS: i64 = 3_000;
 
 static READ: LazyLock<Script> = LazyLock::new(|| {
@@ -66,7 +66,7 @@ impl Pair {
         self.claims.clear();
     }
 
-    /// Applies the step to both, and compares.
+    /// Applies the step to the server and to the pure functions, and compares the results.
     pub(super) async fn take(&mut self, step: Step) {
         let (seconds, micros): (u64, u64) = self.redis.query(&["TIME"]).await;
         self.now = StoreTime::from_ms(seconds * 1_000 + micros / 1_000);
@@ -156,7 +156,7 @@ impl Pair {
         self.check(claim, hint.expect("answered"), verdict);
     }
 
-    /// Takes over the expiry that the server has computed from its own clock.
+    /// Copies the expiry that the server has computed from its own clock to the expected value.
     async fn read_expiry_of_hint(&mut self, claim: &ClaimRequest) {
         let (_, expires) = self.read().await;
         let expires = StoreTime::from_ms(expires.try_into().expect("it expires"));
@@ -230,7 +230,7 @@ impl Pair {
         let kept = self.hints.store(key, &record, claimed, deadline).await;
         kept.expect("answered");
         let verdict = self.apply(Operation::Store(&record));
-        // A result that is over replaces its own hint, and expires at once.
+        // A result whose retention is over replaces its own hint, and expires at once.
         if verdict == Verdict::Discarded {
             let is_hint_of = |held: &mut Held| match &held.value {
                 Value::Whole(record, retention) => claimed.is_some_and(|claim| {

@@ -35,7 +35,8 @@ pub(super) struct Asked {
 /// How far the stored value moves into the past.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// By this many milliseconds. A negative number: another server takes over, and its clock is behind.
+    /// By this many milliseconds. If the number is negative, another server takes over, and the clock of that server is
+    /// behind.
     By(i64),
     /// Until this many milliseconds before its expiry.
     TheEnd(i64),
@@ -43,7 +44,8 @@ pub(super) enum Until {
     AfterTheEnd,
 }
 
-/// The time at which a result finished: the variant is a base time, and its value the milliseconds after that base.
+/// The time at which a result finished. The variant is a base time. The value is the number of milliseconds after that
+/// base.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Finished {
     /// The base is the current time.

@@ -240,7 +240,7 @@ fn an_unanswered_claim_is_decided_by_the_memory_once() {
     assert!(store.decide_locally(&key(), claim.owner));
     assert_eq!(store.knowledge(&key()), LocalKnowledge::Decides);
 
-    // Redis's reply to the same claim, sent again, comes too late.
+    // Redis's reply to a second copy of the same claim comes too late.
     assert!(!store.decide_locally(&key(), claim.owner));
     assert_eq!(
         store.copy(&key(), &claim, &grant(1, 1)),
@@ -677,7 +677,7 @@ fn a_result_that_redis_did_not_acknowledge_is_kept_in_memory() {
     assert_eq!(record(&store).into_response(), Some(response("ours")));
 }
 
-/// This memory's clock does not know when a provider forgets the derived key of another process's attempt.
+/// By its own clock, the memory cannot tell when a provider forgets the derived key of another process's attempt.
 #[test]
 fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
     let within = Duration::from_secs(5);

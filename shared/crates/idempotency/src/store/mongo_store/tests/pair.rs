@@ -1,4 +1,4 @@
-//! Runs each step on a server and on the pure functions, and compares the two.
+//! Runs each step on a server and on the pure functions, and compares the results.
 //!
 //! The server's clock is read before and after each step. An outcome is correct if the pure functions return the same
 //! outcome at an instant between the two reads. The same holds for dates that the server sets.
@@ -20,7 +20,7 @@ use crate::record::State;
 use crate::store::mongo_document::binary;
 use crate::{IdempotencyKey, Scope};
 
-/// The key on the server, and the record that the pure functions make.
+/// The key on the server, and the record that the pure functions compute.
 pub(super) struct Pair {
     store: MongoStore,
     key: RecordKey,
@@ -29,7 +29,7 @@ pub(super) struct Pair {
     past: Vec<Record>,
     /// The server's time at the end of the previous step.
     now: StoreTime,
-    /// The claims so far, with their attempts; for a blocked claim, the attempt that blocked it.
+    /// The claims so far, with their attempts. A blocked claim has the attempt that blocked it.
     claims: Vec<Fence>,
 }
 
@@ -44,7 +44,7 @@ struct Observed {
 enum Expected {
     /// The record is unchanged.
     Same,
-    /// The record is replaced by this one, made at this instant.
+    /// The record is replaced by this record, which was made at this instant.
     Written(Box<Record>, StoreTime),
 }
 
@@ -117,7 +117,7 @@ impl Pair {
         }
     }
 
-    /// Deletes a finished record, as the server does when its time to live is over.
+    /// Deletes a finished record, as the server does after the retention.
     async fn expire(&mut self) {
         let finished = |record: &mut Record| record.finished_at().is_some();
         if let Some(record) = self.expected.take_if(finished) {
@@ -259,7 +259,8 @@ impl Pair {
         assert_eq!(updated, self.expected.clone().filter(|_| ago == 0));
     }
 
-    /// The write of a client or a reconciler that has read `record`, and the record that it makes; `None`: no write.
+    /// Returns the write of a client or a reconciler that has read `record`, and the record after that write. `None`:
+    /// nothing is written.
     fn decide(&self, record: &Record, judged: Judged) -> Option<(Update, Record)> {
         let (key, now) = (&self.key, self.now);
         let (update, written) = match judged {
@@ -399,8 +400,7 @@ impl Observed {
         })
     }
 
-    /// Replaces dates of the expected record by the stored ones where the server set them during the step. Every other
-    /// date has to be equal.
+    /// Copies the dates that the server set during the step into the expected record. Every other date has to be equal.
     fn adopt_dates(&self, record: &mut Record, stored: &Record, at: StoreTime) {
         let adopt = |date: &mut StoreTime, stored: StoreTime| {
             if *date == at && self.during.contains(&stored.as_ms()) {

@@ -1,9 +1,11 @@
-//! A model check of plain commands beside the script: no order of their steps breaks a rule.
+//! A model check of the plain commands together with the script. It searches for an order of their steps that breaks a
+//! rule.
 //!
-//! A claim is two commands, and other clients act between them. Its record has no times until the script computes them from
-//! the expiry. The search tries every order of the commands of two or three clients, passing time, expiring keys, lost
-//! replies and crashes. It uses the functions of production for what plain commands write and answer (`plain`), and
-//! `decision` for the script. By hand are the server's commands, the times from the expiry, and what clients do next.
+//! A claim is two commands, and other clients act between them. The record of a plain claim has no times until the
+//! script computes them from the expiry. The search tries every order of the commands of two or three clients, passing
+//! time, expiring keys, lost replies and crashes. The search uses the production functions: `plain` for plain commands,
+//! and `decision` for the script. The server's commands, the times from the expiry, and the steps of clients are
+//! modelled by hand.
 //!
 //! `crate::model` checks the protocol as a whole, with each claim as one step.
 
@@ -23,7 +25,7 @@ use crate::store_time::StoreTime;
 use crate::write_result::WriteResult;
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
-/// What is searched.
+/// The configuration of a search.
 #[derive(Clone, Copy, Debug)]
 struct Search {
     clients: u8,
@@ -43,15 +45,15 @@ struct Search {
 /// A deviation that the search has to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// The time to live counts, even if it is that of another record.
+    /// The time to live is used, even if it belongs to another record.
     TtlOfAnotherRecord,
-    /// A client takes its own record for its repeated claim, with the whole lease.
+    /// A client that finds its own record assumes that the whole lease is left.
     OwnRecordIsARepeatedClaim,
     /// A renewal writes no times. So the time of the first claim follows from the renewed expiry.
     FirstTimeFromARenewal,
     /// A checkpoint moves the expiry, as if it renewed the lease.
     CheckpointRenews,
-    /// The result replaces any record, not only the record of the claim.
+    /// The result replaces any record, even a record of another claim.
     UnconditionalResult,
     /// A result is replayed as long as Redis keeps it, even if this deployment's retention is over.
     RetentionOfAnotherDeployment,
@@ -63,7 +65,8 @@ struct World {
     stored: Option<Stored>,
     clients: Vec<Client>,
     faults: u8,
-    /// The number of executions since the key was last free; and the time of the first one's claim.
+    /// The number of executions since the key was last free. `first_claim` is the time of the claim before the first of
+    /// them.
     executions: u8,
     first_claim: Option<u64>,
     violation: Option<&'static str>,
@@ -74,7 +77,7 @@ struct World {
 struct Stored {
     text: Bytes,
     expiry: u64,
-    /// The record as an observer with the server's clock knows it.
+    /// The record with all its times by the server's clock.
     record: Record,
 }
 
@@ -82,7 +85,7 @@ struct Stored {
 enum Client {
     /// Has not sent the claim, or sends it again with the same owner.
     Ready,
-    /// The server has run `SET`, which found this text. The client sent it at this time.
+    /// The server has run `SET`, which found `text`. The client sent `SET` at the time `sent`.
     Found {
         text: Bytes,
         record: Box<Record>,
@@ -111,7 +114,7 @@ enum Action {
     Tick,
     /// The server runs the `SET` of a claim.
     Set(u8),
-    /// The same, and the client gets no reply, so it sends the claim again.
+    /// The server runs the `SET` of a claim, and the reply is lost. So the client sends the claim again.
     SetAndLoseTheReply(u8),
     /// The server runs the `PTTL` of a claim, and the client gets both replies.
     Pttl(u8),
@@ -232,7 +235,7 @@ impl World {
         });
     }
 
-    /// The record that the script works with: its times follow from the expiry, if it has none.
+    /// Returns the record as the script reads it. If the stored record has no times, they follow from the expiry.
     fn read(&self) -> Option<Record> {
         let stored = self.stored.as_ref()?;
         let whole = redis_text::read(&stored.text).expect("a record");
@@ -371,7 +374,8 @@ impl World {
                 let current = self.stored.as_ref().map(|now| &now.record);
                 let at_pttl = decision::blocked(current, &claim, self.at());
                 let is_running = |blocked| matches!(blocked, Some(Blocked::InProgress { .. }));
-                // With two retentions, a client may wait in vain: the time to live of a result is taken for a lease.
+                // With two retentions, a client may mistake the time to live of a result for a lease, and wait too
+                // long.
                 let has_one_retention = search.retentions == [search.retentions[0]; 3];
                 // Or an attempt ran between the commands, and then marked its outcome as unknown.
                 let ran_between =
@@ -551,7 +555,7 @@ impl Model for Search {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            // Zero is no time in a record.
+            // In a record, zero means that there is no time.
             now: 100,
             stored: None,
             clients: vec![Client::Ready; usize::from(self.clients)],
@@ -609,7 +613,7 @@ impl Model for Search {
                 let before = (next.executions, next.first_claim);
                 let client = next.set(self, id);
                 next.faults -= 1;
-                // The client does not know that it may work.
+                // The client has not learned that it may work.
                 if matches!(client, Client::Working { .. }) {
                     (next.executions, next.first_claim) = (before.0, Some(next.now));
                 }
@@ -671,8 +675,8 @@ impl Model for Search {
     }
 }
 
-/// What a plain claim writes. The production code leaves claims whose policy has a limit to the script; the search does
-/// not, so that it covers more.
+/// Returns the record that a plain claim writes. In production, a claim whose policy has a limit goes to the script. In
+/// the search it is a plain claim too, because the search then covers more cases.
 fn record_without_times(record: &Record) -> Record {
     Record {
         leased_at: StoreTime::from_ms(0),

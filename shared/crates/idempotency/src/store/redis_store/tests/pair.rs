@@ -1,4 +1,4 @@
-//! Runs each step on a server and on the pure functions, and compares the two.
+//! Runs each step on a server and on the pure functions, and compares the results.
 //!
 //! Three of four claims and changes are plain commands, if a plain command can write them. The times of such a record follow
 //! from the expiry of its key. So the pair moves this expiry instead of the times, and lets no key expire too early.
@@ -17,13 +17,13 @@ use crate::record::State;
 use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Policy, Scope};
 
-/// The key on the server, and the record that the pure functions make.
+/// The key on the server, and the record that the pure functions compute.
 pub(super) struct Pair {
     store: RedisStore,
     redis: RedisServer,
     key: RecordKey,
     expected: Option<Record>,
-    /// Whether a plain command wrote the record, so that its times are in the expiry of the key.
+    /// Whether a plain command wrote the record. Then the times follow from the expiry of the key.
     is_plain: bool,
     /// The number of steps so far.
     steps: u32,
@@ -59,7 +59,7 @@ impl Pair {
         let text = redis_text::write(record, RETENTION);
         let end = record.finished_at().unwrap_or(record.lease_end());
         let left = end.after(RETENTION).since(self.now().await);
-        // The script must judge the end of the retention by the header alone.
+        // The script must detect the end of the retention from the header alone.
         let left = if left.is_zero() { HOUR } else { left };
         let key = self.key.as_str();
         let moved = self.store.client.set(key, text, Expiry::After(left)).await;
@@ -95,7 +95,7 @@ impl Pair {
         self.steps % 4 != 3
     }
 
-    /// Deletes a finished record, as the server does when its time to live is over.
+    /// Deletes a finished record, as the server does after the retention.
     async fn expire(&mut self) {
         let finished = |record: &mut Record| record.finished_at().is_some();
         if self.expected.take_if(finished).is_some() {
@@ -300,7 +300,8 @@ impl Pair {
     async fn run(&self, call: Call) -> Reply {
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
         let reply = reply.expect("answered");
-        // Keeps a key beyond a short retention, because the script must judge expiry by the header alone.
+        // Keeps a key beyond a short retention, because the script must detect the end of the retention from the header
+        // alone.
         let key = self.key.as_str();
         let ttl = self.store.client.ttl(key).await;
         if !self.is_plain && matches!(ttl, Ok(Ttl::Left(left)) if left < RETENTION / 2) {

@@ -109,7 +109,7 @@ async fn a_key_without_a_record_is_free() {
     assert_eq!(found, Ok(Found::Nothing));
 }
 
-/// A version from before plain commands wrote the record, and this version answers the key.
+/// An older version, without plain commands, wrote the record. This version reads it.
 #[tokio::test]
 async fn records_of_an_older_version_are_read() {
     let ClaimedKey {
