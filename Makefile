@@ -44,7 +44,7 @@ hunt-bugs: ## check that the hunt finds known bugs, planted in a copy of the sou
 mutants: ## mutation tests: change a copy of the sources in one place at a time, and check that a test fails (AREA=decision, leases, memory, …; FILE=shared/crates/…)
 	@scripts/mutants
 
-bench: ## measure the cost of idempotency, compared with other libraries; half an hour (release profile; ONLY=latency,…, KEYS=10000000)
+bench: ## measure the cost of idempotency on Valkey, compared with other libraries; half an hour (release profile; ONLY=latency,…, KEYS=10000000, TEST_REDIS_SERVER=redis-server)
 	@scripts/bench full
 
 bench-smoke: ## check that the benchmark works, with the installed libraries; measures nothing

@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-use harness::RedisServer;
-
+use crate::server::Server;
 use crate::stage::Mongo;
 
 /// The measured commit, with the suffix `-dirty` if there are uncommitted changes.
@@ -31,13 +30,12 @@ pub(crate) fn describe(commit: &str) -> String {
 }
 
 /// Describes the servers and runtimes. MongoDB and the other libraries are included only if contestants take part.
-pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&Mongo>) -> String {
-    let redis = format!("Redis {}", redis.info("redis_version").await.trim());
+pub(crate) fn surroundings(server: &Server, mongo: Option<&Mongo>) -> String {
     let Some(mongo) = mongo else {
-        return format!("{redis}.");
+        return format!("{server}.");
     };
     format!(
-        "{redis}, {}. {}, Node {}.",
+        "{server}, {}. {}, Node {}.",
         mongo.server.description(),
         first_line_of(&["powertools-python", "--version"]),
         first_line_of(&["powertools-node", "--version"]),

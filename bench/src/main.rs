@@ -24,6 +24,7 @@ mod raw;
 mod report;
 mod samples;
 mod section;
+mod server;
 mod settings;
 mod stage;
 mod summary;
@@ -35,15 +36,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use harness::RedisServer;
 
 use self::section::Section;
+use self::server::Server;
 use self::settings::{Scale, Settings};
 use self::stage::Stage;
 
 /// The folder for the tables and pictures of every run.
 const PASSING: &str = "target/bench";
-/// The folder for the results of a complete run, which the repository keeps.
-const RESULTS: &str = "bench/results";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -64,22 +65,9 @@ async fn main() -> ExitCode {
 async fn run() -> Result<Vec<String>, String> {
     let settings = Settings::read()?;
     let only = settings::only();
-    let names = || measures::ALL.iter().map(|measure| measure.name);
-    let unknown = only
-        .iter()
-        .flatten()
-        .find(|only| !names().any(|name| name == **only));
-    if let Some(name) = unknown {
-        let names = names().collect::<Vec<_>>().join(", ");
-        return Err(format!(
-            "ONLY contains `{name}`; expected names of: {names}"
-        ));
-    }
-    let wanted = measures::ALL.iter().filter(|measure| {
-        let only = only.as_ref();
-        only.is_none_or(|only| only.iter().any(|name| name == measure.name))
-    });
-    let wanted: Vec<_> = wanted.collect();
+    let redis = RedisServer::start().await;
+    let server = Server::of(&redis).await;
+    let wanted = measures::wanted(only.as_deref(), server.product)?;
     let has_contestants = wanted.iter().any(|measure| measure.has_contestants);
     let scale = settings.scale;
     // The commit is determined before the measures start, because the measures can change files.
@@ -92,14 +80,14 @@ async fn run() -> Result<Vec<String>, String> {
             "the results of this run will not be kept, because there are uncommitted changes"
         );
     }
-    let stage = Stage::set(settings, has_contestants).await?;
+    let stage = Stage::set(settings, redis, server, has_contestants).await?;
     stage
         .absent
         .iter()
         .for_each(|why| eprintln!("without one: {why}"));
 
     let mut folder = workspace().join(PASSING);
-    let servers = machine::surroundings(&stage.redis, stage.mongo.as_ref()).await;
+    let servers = machine::surroundings(&stage.server, stage.mongo.as_ref());
     let warning = match scale {
         Scale::Full => "",
         Scale::Smoke => "A smoke test: its times mean nothing. ",
@@ -123,7 +111,7 @@ async fn run() -> Result<Vec<String>, String> {
     let wrong = sections.iter().flat_map(|section| section.wrong.clone());
     let wrong: Vec<_> = wrong.collect();
     if is_whole && is_of_a_commit && wrong.is_empty() {
-        folder = workspace().join(RESULTS);
+        folder = workspace().join(stage.server.product.results());
         keep(&folder, &head, &sections)?;
     }
     println!("{}", folder.join("table.md").display());

@@ -3,14 +3,20 @@
 use redis::Script;
 use redis::aio::MultiplexedConnection;
 
-/// A value as long as a record in progress.
-pub(crate) const RECORD: [u8; 211] = [b'x'; 211];
+/// A value as long as the record that a claim writes.
+pub(crate) const RECORD: [u8; 225] = [b'x'; 225];
 
 /// Connects to a running Redis.
 pub(crate) async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
     let connection = client.get_multiplexed_async_connection().await;
     connection.expect("Redis runs")
+}
+
+/// Sends one `PING`.
+pub(crate) async fn ping(connection: &mut MultiplexedConnection) {
+    let pong: redis::RedisResult<String> = redis::cmd("PING").query_async(connection).await;
+    pong.expect("Redis runs");
 }
 
 /// The shortest script that stores a record.

@@ -8,6 +8,8 @@ pub(crate) struct Settings {
     pub(crate) scale: Scale,
     /// The number of rounds. In each round all contestants take turns.
     pub(crate) rounds: usize,
+    /// The number of rounds of the measure `latency`.
+    pub(crate) latency_rounds: usize,
     /// The number of calls of a contestant in one round and situation.
     pub(crate) calls: usize,
     /// The number of starts of each process.
@@ -85,6 +87,7 @@ impl Settings {
         Self {
             scale,
             rounds: amount(7, 2),
+            latency_rounds: amount(9, 2),
             calls: amount(1_000, 10),
             starts: amount(30, 2),
             counted_calls: amount(150, 10),

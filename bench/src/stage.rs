@@ -8,12 +8,15 @@ use harness::{FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, event
 use crate::contestant::{ALL, Contestant, Program, Store};
 use crate::execution_counter::ExecutionCounter;
 use crate::order::end_of;
+use crate::server::Server;
 use crate::settings::{self, Scale, Settings};
 
 /// The settings, servers and contestants that a measure needs. All servers end when this value is dropped.
 pub(crate) struct Stage {
     pub(crate) settings: Settings,
     pub(crate) redis: RedisServer,
+    /// The product and the version of `redis`.
+    pub(crate) server: Server,
     pub(crate) counter: ExecutionCounter,
     /// The contestants that take part, in the order of the tables.
     pub(crate) present: Vec<&'static Contestant>,
@@ -65,14 +68,20 @@ impl Default for Around<'_> {
 }
 
 impl Stage {
-    /// Starts the servers and, if contestants are needed, each contestant once, to check that it is installed.
+    /// Starts the other servers and, if contestants are needed, each contestant once, to check that it is installed.
     ///
     /// # Errors
     ///
     /// Fails if a contestant is not installed. A smoke test continues without contestants outside this workspace.
-    pub(crate) async fn set(settings: Settings, has_contestants: bool) -> Result<Self, String> {
+    pub(crate) async fn set(
+        settings: Settings,
+        redis: RedisServer,
+        server: Server,
+        has_contestants: bool,
+    ) -> Result<Self, String> {
         let mut stage = Self {
-            redis: RedisServer::start().await,
+            redis,
+            server,
             mongo: match has_contestants {
                 true => Some(Mongo::find().await),
                 false => None,

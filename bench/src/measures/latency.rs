@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use redis::aio::MultiplexedConnection;
 use serde_json::{Map, Value, json};
 
 use super::{floor, progress};
@@ -27,19 +28,38 @@ const NAMED: [(f64, &str); 4] = [
     (0.01, "99 %"),
     (0.001, "99.9 %"),
 ];
-/// The libraries whose added cost must be greater than the added cost of ours by the factor `TIMES_FASTER`.
-const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
-const TIMES_FASTER: f64 = 5.0;
+/// The other libraries. For each, the maximum of the p50 that ours adds to a fresh call, divided by the p50 that the library
+/// adds.
+const PEERS: [(&str, f64); 3] = [
+    ("crate", 0.5),
+    ("powertools-python", 0.2),
+    ("powertools-typescript", 0.33),
+];
+/// The maximum of the p50 that ours adds, divided by two `PING`s for a fresh call, and by one `PING` for a replay.
+const MOST_TIMES_PINGS: f64 = 1.5;
+/// The maximum of the p99 that ours adds to a fresh call, divided by the least p99 that another library adds.
+const MOST_TIMES_LEAST_P99: f64 = 1.0;
+/// The least p99 with which ours is compared, in microseconds. The added p99 of a noisy round can be negative.
+const LEAST_P99: f64 = 1.0;
 
 /// The durations of all calls to a contestant in a situation, by round.
 #[derive(Default)]
 struct Taken(BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>);
 
+/// The median latency of redis-rs's `PING` in each round, in microseconds.
+#[derive(Default)]
+struct Pings {
+    /// The first of two consecutive `PING`s.
+    one: Vec<f64>,
+    /// Two consecutive `PING`s.
+    two: Vec<f64>,
+}
+
 pub(super) async fn measure(stage: &Stage) -> Section {
     let members = Member::start_all(stage, Around::default(), |_| true).await;
-    let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
-    let (mut taken, mut raw_trips) = (Taken::default(), Vec::new());
-    let (mut connection, script) = (raw::connect(&stage.redis.url()).await, raw::one_set());
+    let (rounds, calls) = (stage.settings.latency_rounds, stage.settings.calls);
+    let (mut taken, mut pings) = (Taken::default(), Pings::default());
+    let mut connection = raw::connect(&stage.redis.url()).await;
     // The first round is not counted, because in it runtimes compile code and allocate memory.
     for round in 0..=rounds {
         stage.empty_stores().await;
@@ -51,20 +71,27 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 taken.0.entry(case).or_default().push(took);
             }
         }
-        // The minimum of a fresh call: one round trip before the work and one after it.
-        let mut took = Vec::with_capacity(calls);
-        for number in 0..calls {
-            let began = Instant::now();
-            for _ in 0..2 {
-                raw::set(&script, &mut connection, &format!("raw:{round}:{number}")).await;
-            }
-            took.push(began.elapsed());
-        }
+        let [one, two] = ping_pairs(&mut connection, calls).await;
         if round > 0 {
-            raw_trips.push(percentile(&took, 0.5));
+            pings.one.push(one);
+            pings.two.push(two);
         }
     }
-    section(stage, &taken, &raw_trips, runtime_api(calls).await)
+    section(stage, &taken, &pings, runtime_api(calls).await)
+}
+
+/// The medians of one `PING` and of two consecutive `PING`s, in microseconds. Two round trips are the minimum of a fresh call:
+/// one before the work and one after it. One round trip is the minimum of a replay.
+async fn ping_pairs(connection: &mut MultiplexedConnection, pairs: usize) -> [f64; 2] {
+    let (mut one, mut two) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
+    for _ in 0..pairs {
+        let began = Instant::now();
+        raw::ping(connection).await;
+        one.push(began.elapsed());
+        raw::ping(connection).await;
+        two.push(began.elapsed());
+    }
+    [one, two].map(|took| percentile(&took, 0.5))
 }
 
 /// The median duration of a call to a process that answers at once, in microseconds.
@@ -79,60 +106,82 @@ async fn runtime_api(calls: usize) -> f64 {
     percentile(&took, 0.5)
 }
 
-fn section(stage: &Stage, taken: &Taken, raw_trips: &[f64], runtime_api: f64) -> Section {
+fn section(stage: &Stage, taken: &Taken, pings: &Pings, runtime_api: f64) -> Section {
     let mut section = Section::new("latency", "Warm calls");
-    let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
-    let raw = Spread::of(raw_trips);
+    let (rounds, calls) = (stage.settings.latency_rounds, stage.settings.calls);
+    let [one, two] = [&pings.one, &pings.two].map(|rounds| Spread::of(rounds));
     section.notes.push(format!(
         "Microseconds from the delivery of an event to the answer, one call at a time, in {rounds} rounds of {calls} calls. \
-         p50: median of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is the difference to the \
-         same program without idempotency in the same round; *added p99* is the difference of the two p99s. A process that \
-         answers at once takes {} µs. Two round trips of redis-rs alone (`EVALSHA` around one `SET`) took {raw} µs.",
+         p50: median of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is the difference to a \
+         fresh call of the same program without idempotency in the same round; *added p99* is the difference of the two p99s. \
+         The goals compare the added p99s of each round. A process that answers at once takes {} µs. One `PING` of redis-rs \
+         took {one} µs, and two took {two} µs.",
         number(runtime_api),
     ));
     section.columns(
-        " | fresh p50 | p99 | p99.9 | added p50 | added p99 | added p50 / two raw round trips | replay p50 | p99 | conflict p50 | p99 \
-         | mismatch p50 | p99",
+        " | fresh p50 | p99 | p99.9 | added p50 | added p99 | added p50 / two `PING`s | replay p50 | p99 | added p50 \
+         | conflict p50 | p99 | mismatch p50 | p99",
     );
     for &contestant in &stage.present {
         let (title, name) = (contestant.title, contestant.name);
-        let cells = taken.cells(contestant, raw_trips);
+        let cells = taken.cells(contestant, pings);
         section.row((title, name), &cells.join(" | "), taken.numbers(contestant));
     }
     section.nest("contestants");
     let beside = [
         ("runtime_api_us", runtime_api.into()),
-        ("two_raw_round_trips_us", json!(raw)),
+        ("one_ping_us", json!(one)),
+        ("two_pings_us", json!(two)),
     ];
     let beside = beside.map(|(name, value)| (name.to_owned(), value));
     section.data.extend(beside);
-    add_goals(&mut section, stage, taken);
+    add_goals(&mut section, stage, taken, pings);
     section.pictures.push(("latency", picture(stage, taken)));
     section
 }
 
-/// Adds the goals: by which factor the added cost of other libraries exceeds the added cost of ours.
-fn add_goals(section: &mut Section, stage: &Stage, taken: &Taken) {
+/// Adds the goals: the added cost of ours, compared with other libraries and with `PING`s.
+fn add_goals(section: &mut Section, stage: &Stage, taken: &Taken, pings: &Pings) {
     let of_name = |name: &str| stage.present.iter().find(|peer| peer.name == name);
     let Some(ours) = of_name("ours-redis") else {
         return;
     };
-    for peer in PEERS.into_iter().filter_map(of_name) {
+    let fresh = taken.added(ours, Situation::Fresh, 0.5);
+    let mut peers = Vec::new();
+    for (name, most) in PEERS {
+        let Some(&peer) = of_name(name) else {
+            continue;
+        };
         let title = peer.plain_title();
-        let p50 = ratios(&taken.added(peer), &taken.added(ours));
-        let p99 = taken.added_to_p99(peer) / taken.added_to_p99(ours);
-        let what = format!("p50 that {title} adds to a fresh call / that ours adds");
-        section.goal(what, Limit::AtLeast(TIMES_FASTER), Spread::of(&p50));
-        let what = format!("by how much {title} moves the p99 of a fresh call / ours does");
-        section.goal(what, Limit::AtLeast(TIMES_FASTER), Spread::of(&[p99]));
+        let what = format!("p50 that ours adds to a fresh call / that {title} adds");
+        let times = ratios(&fresh, &taken.added(peer, Situation::Fresh, 0.5));
+        section.goal(what, Limit::AtMost(most), Spread::of(&times));
+        peers.push(peer);
+    }
+    let what = "p50 that ours adds to a fresh call / two `PING`s".to_owned();
+    let times = ratios(&fresh, &pings.two);
+    section.goal(what, Limit::AtMost(MOST_TIMES_PINGS), Spread::of(&times));
+    let what = "p50 that ours adds to a replay / one `PING`".to_owned();
+    let times = ratios(&taken.added(ours, Situation::Replay, 0.5), &pings.one);
+    section.goal(what, Limit::AtMost(MOST_TIMES_PINGS), Spread::of(&times));
+    if let Some(least) = taken.least_added_p99(&peers) {
+        let what = "p99 that ours adds to a fresh call / the least that another library adds";
+        let times = ratios(&taken.added(ours, Situation::Fresh, 0.99), &least);
+        let limit = Limit::AtMost(MOST_TIMES_LEAST_P99);
+        section.goal(what.to_owned(), limit, Spread::of(&times));
     }
 }
 
 impl Taken {
+    /// The quantile of the calls of each round. Empty if the contestant cannot get into the situation.
+    fn quantiles(&self, name: &'static str, situation: Situation, part: f64) -> Vec<f64> {
+        let rounds = self.0.get(&(name, situation)).into_iter().flatten();
+        rounds.map(|took| percentile(took, part)).collect()
+    }
+
     /// The median call of each round. Empty if the contestant cannot get into the situation.
     fn medians(&self, name: &'static str, situation: Situation) -> Vec<f64> {
-        let rounds = self.0.get(&(name, situation)).into_iter().flatten();
-        rounds.map(|took| percentile(took, 0.5)).collect()
+        self.quantiles(name, situation, 0.5)
     }
 
     /// The quantile of the latencies of all rounds. The given share of the calls takes at most this time.
@@ -141,11 +190,22 @@ impl Taken {
         Some(percentile(&rounds.concat(), part))
     }
 
-    /// The added cost in each round: the median of fresh calls, minus the median of fresh calls to the same program without
-    /// idempotency.
-    fn added(&self, contestant: &Contestant) -> Vec<f64> {
-        let fresh = |name| self.medians(name, Situation::Fresh);
-        differences(&fresh(contestant.name), &fresh(contestant.baseline()))
+    /// The added cost in each round: the quantile of the calls in this situation, minus the same quantile of fresh calls to the
+    /// same program without idempotency.
+    fn added(&self, contestant: &Contestant, situation: Situation, part: f64) -> Vec<f64> {
+        let with = self.quantiles(contestant.name, situation, part);
+        let without = self.quantiles(contestant.baseline(), Situation::Fresh, part);
+        differences(&with, &without)
+    }
+
+    /// The least p99 that one of the peers adds to a fresh call, for each round. `None` without peers.
+    fn least_added_p99(&self, peers: &[&Contestant]) -> Option<Vec<f64>> {
+        let added = peers
+            .iter()
+            .map(|peer| self.added(peer, Situation::Fresh, 0.99));
+        let lesser = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(&b).map(|(a, b)| a.min(*b)).collect();
+        let least = added.reduce(lesser)?;
+        Some(least.iter().map(|least| least.max(LEAST_P99)).collect())
     }
 
     fn added_to_p99(&self, contestant: &Contestant) -> f64 {
@@ -153,7 +213,7 @@ impl Taken {
         p99(contestant.name) - p99(contestant.baseline())
     }
 
-    fn cells(&self, contestant: &Contestant, raw_trips: &[f64]) -> Vec<String> {
+    fn cells(&self, contestant: &Contestant, pings: &Pings) -> Vec<String> {
         let name = contestant.name;
         let p50 = |situation| match self.medians(name, situation).as_slice() {
             [] => String::new(),
@@ -166,15 +226,20 @@ impl Taken {
         cells.extend(match contestant.is_baseline() {
             true => ["", "", ""].map(str::to_owned),
             false => {
-                let added = self.added(contestant);
+                let added = self.added(contestant, Situation::Fresh, 0.5);
                 [
                     Spread::of(&added).to_string(),
                     number(self.added_to_p99(contestant)),
-                    number(Spread::of(&ratios(&added, raw_trips)).median),
+                    number(Spread::of(&ratios(&added, &pings.two)).median),
                 ]
             }
         });
-        for situation in [Situation::Replay, Situation::Conflict, Situation::Mismatch] {
+        cells.extend([p50(Situation::Replay), tail(Situation::Replay, 0.99)]);
+        cells.push(match contestant.is_baseline() {
+            true => String::new(),
+            false => Spread::of(&self.added(contestant, Situation::Replay, 0.5)).to_string(),
+        });
+        for situation in [Situation::Conflict, Situation::Mismatch] {
             cells.extend([p50(situation), tail(situation, 0.99)]);
         }
         cells
@@ -197,11 +262,16 @@ impl Taken {
             data.insert(situation.name().to_owned(), numbers.into());
         }
         if !contestant.is_baseline() {
-            let added = json!({
-                "p50_us": Spread::of(&self.added(contestant)),
+            let added =
+                |situation, part| json!(Spread::of(&self.added(contestant, situation, part)));
+            let to_fresh = json!({
+                "p50_us": added(Situation::Fresh, 0.5),
                 "p99_us": self.added_to_p99(contestant),
+                "p99_us_by_round": added(Situation::Fresh, 0.99),
             });
-            data.insert("added_to_fresh".to_owned(), added);
+            let to_replay = json!({ "p50_us": added(Situation::Replay, 0.5) });
+            data.insert("added_to_fresh".to_owned(), to_fresh);
+            data.insert("added_to_replay".to_owned(), to_replay);
         }
         data.into()
     }
@@ -235,8 +305,23 @@ mod tests {
             ((ours.name, Situation::Fresh), rounds([300, 500])),
             ((ours.baseline(), Situation::Fresh), rounds([100, 200])),
         ]));
-        assert_eq!(taken.added(ours), [200.0, 300.0]);
+        assert_eq!(taken.added(ours, Situation::Fresh, 0.5), [200.0, 300.0]);
         assert!(taken.medians(ours.name, Situation::Replay).is_empty());
+    }
+
+    #[test]
+    fn the_least_p99_is_found_in_each_round() {
+        let [with, peer] = [&crate::contestant::ALL[6], &crate::contestant::ALL[8]];
+        let rounds = |all: [u64; 3]| all.map(|took| vec![Duration::from_micros(took)]).into();
+        let taken = Taken(BTreeMap::from([
+            ((with.name, Situation::Fresh), rounds([300, 500, 90])),
+            ((with.baseline(), Situation::Fresh), rounds([100, 100, 100])),
+            ((peer.name, Situation::Fresh), rounds([400, 400, 400])),
+            ((peer.baseline(), Situation::Fresh), rounds([100, 100, 100])),
+        ]));
+        let least = taken.least_added_p99(&[with, peer]);
+        assert_eq!(least, Some(vec![200.0, 300.0, LEAST_P99]));
+        assert_eq!(taken.least_added_p99(&[]), None);
     }
 
     #[test]

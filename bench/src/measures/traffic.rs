@@ -8,7 +8,7 @@ use crate::calls::{CALLS_OF_A_HOLD, Member, Situation, turns};
 use crate::contestant::Store;
 use crate::plot::{self, Named};
 use crate::samples::{Samples, Spread, number};
-use crate::section::Section;
+use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
 /// The counted quantities of a call.
@@ -20,9 +20,21 @@ const COUNTS: [&str; 5] = [
     "mongo_round_trips",
 ];
 const ROUND_TRIPS: &str = COUNTS[0];
+const SERVER_US: &str = COUNTS[3];
 /// The number of round trips to Redis for one call of ours, for each situation in the order of [`Situation::ALL`]. The numbers
 /// do not depend on the machine.
 const EXPECTED: [f64; 4] = [2.0, 1.0, 1.0, 1.0];
+
+/// The libraries with which Redis's time for a fresh call of ours is compared.
+const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
+/// The maximum of Redis's time for a fresh call of ours, divided by the time for a fresh call of a peer. Ours stores a result
+/// with `SET` and `IFEQ`.
+const MOST_TIMES_PEER: f64 = 1.5;
+/// The same maximum on servers without `IFEQ`, where ours stores a result with a short script.
+const MOST_TIMES_PEER_WITHOUT_IFEQ: f64 = 3.6;
+
+/// The quantities of a call, by the name of the contestant, the situation and the name of the quantity.
+type Costs = Samples<(&'static str, Situation, &'static str)>;
 
 /// The proxies that count traffic.
 struct CountingProxies<'a> {
@@ -46,7 +58,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         ..Around::default()
     };
     let members = Member::start_all(stage, around, |contestant| contestant.store.is_shared()).await;
-    let mut costs = Samples::default();
+    let mut costs = Costs::default();
     let (rounds, calls) = (stage.settings.rounds, stage.settings.counted_calls);
     assert!(calls < CALLS_OF_A_HOLD, "a key is held for all of them");
     for round in 1..=rounds {
@@ -79,17 +91,14 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     for member in &members {
         bars.push(add_row(&mut section, member, &costs));
     }
+    add_goals(&mut section, stage, &costs);
     let picture = plot::bars("Round trips to Redis for one call", &names, "", &bars);
     section.pictures.push(("round_trips", picture));
     section
 }
 
 /// Adds the counts of a contestant, checks them, and returns the bars of its round trips.
-fn add_row(
-    section: &mut Section,
-    member: &Member<'_>,
-    costs: &Samples<(&'static str, Situation, &'static str)>,
-) -> Named<Spread> {
+fn add_row(section: &mut Section, member: &Member<'_>, costs: &Costs) -> Named<Spread> {
     let contestant = member.contestant;
     let spread = |situation, what| {
         let cost = costs.of((contestant.name, situation, what));
@@ -102,7 +111,7 @@ fn add_row(
         let [to, from] = ["bytes_to_redis", "bytes_from_redis"];
         format!("{} + {}", median(situation, to), median(situation, from))
     }));
-    cells.extend(Situation::ALL.map(|situation| spread(situation, "server_us").to_string()));
+    cells.extend(Situation::ALL.map(|situation| spread(situation, SERVER_US).to_string()));
     let mongo = Situation::ANSWERED.map(|situation| median(situation, "mongo_round_trips"));
     cells.push(match contestant.store {
         Store::Tiered => mongo.join(", "),
@@ -142,6 +151,25 @@ fn add_row(
     }
 }
 
+/// Adds the goals: Redis's time for a fresh call of ours, compared with other libraries.
+fn add_goals(section: &mut Section, stage: &Stage, costs: &Costs) {
+    let limit = match stage.server.product.has_ifeq() {
+        true => MOST_TIMES_PEER,
+        false => MOST_TIMES_PEER_WITHOUT_IFEQ,
+    };
+    let fresh = |name| (name, Situation::Fresh, SERVER_US);
+    for peer in stage
+        .present
+        .iter()
+        .filter(|peer| PEERS.contains(&peer.name))
+    {
+        let title = peer.plain_title();
+        let what = format!("Redis's time for a fresh call of ours / of {title}");
+        let times = costs.times(fresh("ours-redis"), fresh(peer.name));
+        section.goal(what, Limit::AtMost(limit), times);
+    }
+}
+
 impl CountingProxies<'_> {
     /// Sends calls to a contestant and returns the [counts](COUNTS) of all these calls.
     async fn count(
@@ -166,7 +194,7 @@ impl CountingProxies<'_> {
     }
 
     /// The microseconds that Redis spent on the commands that the proxy has seen. The time of a script includes the commands
-    /// inside the script.
+    /// inside the script. A `SET` inside a script is also counted as a `SET` if clients send `SET` too.
     async fn server_micros(&self) -> f64 {
         let sent = self.to_redis.commands();
         let stats: String = self.stage.redis.query(&["INFO", "commandstats"]).await;
