@@ -7,7 +7,7 @@ use crate::samples::{Spread, number};
 /// The result of one measure.
 #[derive(Default)]
 pub(crate) struct Section {
-    /// The name, a single word. The names of the result files contain it.
+    /// The name, a single word. The JSON file of the results has this name.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     /// Notes for reading the table.

@@ -46,8 +46,8 @@ pub(super) async fn measure(stage: &Stage) -> Section {
 
     let mut section = Section::new("body_size", "Longer bodies");
     section.notes.push(format!(
-        "Median call in microseconds by the length of the request and of its result; median of {rounds} rounds. \"fails\" \
-         means a wrong answer, which the JSON contains. A mismatch uses a short request. Every program takes longer with a \
+        "The median duration of a call in microseconds, by the length of the request and of its result: the median of \
+         {rounds} rounds. \"fails\" means a wrong answer, which the JSON contains. A mismatch uses a short request. Every program takes longer with a \
          long body, so compare with its row without idempotency. Redis's time for a long record is under \"A claim beside a \
          bare round trip\"."
     ));

@@ -29,7 +29,9 @@ impl Bench {
         (claim, get): (Call, Call),
         rounds: usize,
     ) -> Compared {
-        let what = format!("server time of a {what} over {bytes} bytes / of a `GET` of the record");
+        let what = format!(
+            "server time of a {what} with a record of {bytes} bytes / of a `GET` of the record"
+        );
         let mut compared = Compared::new(what, "µs", Limit::AtMost(1.5));
         for _ in 0..rounds {
             compared
