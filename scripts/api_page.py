@@ -135,7 +135,7 @@ def object_section(name, schemas):
     yield paragraph(cell(schema["description"]))
     if "allOf" in schema:
         base, own = schema["allOf"]
-        yield f"It has the members of {link(name_of(base))}, of which these differ or are new:"
+        yield f"It has the members of {link(name_of(base))}. These members differ or are new:"
         yield members_table(own, schemas[name_of(base)]["required"])
     elif "properties" in schema:
         yield members_table(schema)
@@ -255,31 +255,31 @@ def page(document):
         "<!-- Written by scripts/api_page.py from openapi.json. Change that file, then run: python3 scripts/api_page.py -->",
         paragraph(document["info"]["description"]),
         paragraph(
-            "This page has the content of [openapi.json](../openapi.json). [payments.md](payments.md) explains payments to the author of a client, "
-            "[problems.md](problems.md) says what to do about each problem, and [health.md](health.md) explains health."
+            "This page has the content of [openapi.json](../openapi.json). [payments.md](payments.md) explains payments to developers of clients, "
+            "[problems.md](problems.md) explains what to do after each problem, and [health.md](health.md) explains health."
         ),
         table(
             ["endpoint", "what it does", "credentials"],
             [[link(heading(path, method)), operation["summary"], credentials(operation)] for path, method, operation, _, _ in operations(document)],
         ),
         paragraph(
-            f"The commands below talk to {server['description']} on a laptop. For a deployment replace {code(server['url'])}, and set `TOKEN` to "
-            "a JSON Web Token; a laptop accepts any. `--json` needs curl 7.82 or newer."
+            f"The commands below send requests to {server['description']}. For a deployment, replace {code(server['url'])}, and set `TOKEN` to "
+            f"a JSON Web Token. {server['description']} accepts any token. `--json` needs curl 7.82 or newer."
         ),
         table(["credentials", "sent as `Authorization: Bearer …`"], [[CREDENTIALS[name], scheme["description"]] for name, scheme in schemes.items()]),
-        paragraph(f"Each problem type begins with {code(PROBLEM)}, which the tables leave out."),
+        paragraph(f"Each problem type begins with {code(PROBLEM)}. The tables omit this beginning."),
     ]
     for path, method, operation, parameters, has_head in operations(document):
         parts += operation_section(server["url"], path, method, operation, parameters, has_head, everywhere)
     parts += [
         "## Response headers",
-        paragraph("Every response has " + " and ".join(code(name) for name in headers if name in everywhere) + ". The tables above name the others."),
+        paragraph("Every response has " + " and ".join(code(name) for name in headers if name in everywhere) + ". The tables above list the other headers."),
         table(
             ["header", "type and limits", "meaning"],
             [[code(name), ", ".join(limits(header["schema"])), header["description"]] for name, header in headers.items()],
         ),
         "## Objects",
-        paragraph("A member marked as always is required in a request, and present in every response."),
+        paragraph("If `always` is `yes`, the member is required in a request, and every response has the member."),
     ]
     for name in schemas:
         parts += object_section(name, schemas)
