@@ -3,8 +3,8 @@
 #
 # Every download is verified by its hash. The hashes of tools from PyPI are in scripts/locks; run `scripts/lock-tools` after you
 # have changed a version here. The hashes of npm packages are in package-lock.json, and the hashes of the jars in
-# tests/harness/mongo/jars.sha256. cargo verifies a program from crates.io: the registry's index has the hash of the package, and
-# the package's own Cargo.lock has the hashes of its dependencies. apt and brew verify the packages that they install.
+# tests/harness/mongo/jars.sha256. Cargo verifies a program from crates.io. The registry's index has the hash of the package. The
+# package's own Cargo.lock has the hashes of the package's dependencies. apt and brew verify the packages that they install.
 #
 # Each version of a tool has its own folder outside the clone, so that several clones share the tool. The installation creates
 # bin/ last. So a folder with bin/ is complete.
