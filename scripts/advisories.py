@@ -2,7 +2,7 @@
 """Looks up every package of every lock file in OSV, which collects the advisories of RustSec, PyPA and GitHub (npm, Maven).
 
 OSV covers all lock files and needs no tool: https://google.github.io/osv.dev/post-v1-querybatch/
-The script also looks up packages that no target builds, because a lock file does not say what is built.
+The script also looks up packages that no target builds, because a lock file does not show which packages are built.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from typing import NamedTuple
 OSV = "https://api.osv.dev"
 ROOT = Path(__file__).resolve().parent.parent
 
-# Accepted advisories: id -> (last day, reason). After the last day the advisory fails the script again. OSV lists some advisories
-# under two ids (RUSTSEC-… and GHSA-…), and each id needs an entry.
+# Accepted advisories: id -> (last day, reason). After the last day, the script fails again because of the advisory. OSV lists some
+# advisories under two ids (RUSTSEC-… and GHSA-…). Then each id needs an entry.
 ACCEPTED = {}
 
-# The Maven group of a jar, by the first word of its name. The list of jars does not name the group.
+# The Maven group of a jar, by the first word of the jar's name. The list of jars does not contain the groups.
 MAVEN_GROUPS = {"mongo": "de.bwaldvogel", "netty": "io.netty", "slf4j": "org.slf4j"}
 
 # OSV accepts at most 1000 queries in one request.
@@ -111,7 +111,7 @@ def locked(root):
 
 
 def ask(osv, queries, timeout):
-    """For each query, in order: the ids of its advisories, and the token of the next page or None."""
+    """Returns for each query, in order, the ids of its advisories, and the token of the next page or None."""
     body = json.dumps({"queries": queries}).encode()
     request = urllib.request.Request(f"{osv}/v1/querybatch", body, {"Content-Type": "application/json"})
     try:
@@ -121,7 +121,7 @@ def ask(osv, queries, timeout):
         error.close()
         if error.code == 429 or error.code >= 500:
             raise Unreachable(f"{osv} answered {error.code}") from error
-        # OSV rejects the request, and a retry would not help.
+        # OSV rejected the request, so a retry would fail too.
         raise Failed(f"{osv} answered {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{osv}: {error}") from error
@@ -136,7 +136,7 @@ def ask(osv, queries, timeout):
 
 
 def look_up(packages, osv, timeout):
-    """The ids of each package's advisories, and the error that ended the look-up early, or None. Both can be set."""
+    """Returns the ids of each package's advisories, and the error that ended the look-up early or None. Both can be set."""
     found = {}
     waiting = [
         (package, {"package": {"ecosystem": package.ecosystem, "name": package.name}, "version": package.version})
@@ -174,7 +174,7 @@ def main(arguments, root=ROOT, osv=OSV):
     except Failed as error:
         print(f"advisories not looked up: {error}", file=sys.stderr)
         return 1
-    # The timeout is short if the answer is optional.
+    # If the answer is optional, the timeout is short.
     found, error = look_up(packages, osv, timeout=5 if if_reachable else 60)
 
     count = 0

@@ -1,7 +1,7 @@
 """Writes docs/api.md, the page that describes the HTTP API, from openapi.json: python3 scripts/api_page.py
 
-The page is plain Markdown, so that it can be read on GitHub and in an editor. openapi.json is the source: change that file, then run this
-script. A test compares the page with what the script writes.
+The page is plain Markdown, so that you can read it on GitHub and in an editor. openapi.json is the source: change openapi.json, then run this
+script. A test compares the page with the output of the script.
 """
 
 import json
@@ -36,7 +36,7 @@ def table(head, rows):
 
 
 def cell(text):
-    """The text of a table cell. Line breaks and bars would end the cell, so they are replaced. The name of a docs page becomes a link."""
+    """Returns the text of a table cell. Line breaks and bars would end the cell, so they are replaced. Paths of docs pages become links."""
     return re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](\1)", " ".join(text.split()).replace("|", "\\|"))
 
 
@@ -45,7 +45,7 @@ def block(language, text):
 
 
 def anchor(heading):
-    """The anchor that GitHub gives to a heading."""
+    """Returns the anchor that GitHub creates for a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
@@ -66,7 +66,7 @@ def number(value):
 
 
 def bounds(low, high, unit=""):
-    """The limits of a value; empty if the value has none."""
+    """Returns a list with the limits of a value as one text. If the value has no limits, the list is empty."""
     if low is None and high is None:
         return []
     limits = f"at most {number(high)}" if low is None else f"at least {number(low)}" if high is None else f"{number(low)} to {number(high)}"
@@ -74,7 +74,7 @@ def bounds(low, high, unit=""):
 
 
 def limits(schema):
-    """The type of a value and its limits, as short texts."""
+    """Returns the type of a value and its limits, as short texts."""
     if "$ref" in schema:
         return [link(name_of(schema))]
     if "const" in schema:
@@ -104,7 +104,7 @@ def example_of(schema):
 
 
 def members(schema, before=""):
-    """The members of an object and of its nested objects, each as (name, schema, whether it is required)."""
+    """Yields the members of an object and of its nested objects, each as (name, schema, whether the member is required)."""
     for name, member in schema.get("properties", {}).items():
         yield f"{before}{name}", member, name in schema.get("required", [])
         yield from nested(member, f"{before}{name}")
@@ -129,13 +129,13 @@ def members_table(schema, required_before=()):
 
 
 def object_section(name, schemas):
-    """The section of a schema of the document. A schema with `allOf` adds members to another schema, or restricts its members."""
+    """Yields the section of a schema. A schema with `allOf` adds members to another schema, or restricts the members of that schema."""
     schema = schemas[name]
     yield f"### {name}"
     yield paragraph(cell(schema["description"]))
     if "allOf" in schema:
         base, own = schema["allOf"]
-        yield f"It has the members of {link(name_of(base))}, of which these differ or are new:"
+        yield f"It has the members of {link(name_of(base))}. These members differ or are new:"
         yield members_table(own, schemas[name_of(base)]["required"])
     elif "properties" in schema:
         yield members_table(schema)
@@ -144,7 +144,7 @@ def object_section(name, schemas):
 
 
 def body_of(schema):
-    """The table cell for a response's body: its object, and the problem types that the body can have."""
+    """Returns the table cell for a response's body: the type of the body, and the problem types that the body can have."""
     if "$ref" in schema:
         return link(name_of(schema))
     if "allOf" in schema:
@@ -155,7 +155,7 @@ def body_of(schema):
 
 
 def media(content):
-    """The schema and the example of a body. Each body has exactly one media type."""
+    """Returns the schema and the example of a body. Each body has exactly one media type."""
     ((_, found),) = content.items()
     return found["schema"], found.get("example")
 
@@ -178,7 +178,7 @@ def parameters_table(parameters):
 
 
 def curl(server, path, method, operation, parameters):
-    """A command that sends the examples of the document."""
+    """Returns a command that sends the examples of the document."""
     url = server + path
     options = []
     if [] != operation.get("security", []) and {} not in operation["security"]:
@@ -208,7 +208,7 @@ def heading(path, method):
 
 
 def operations(document):
-    """The operations in the order of their tags, each as (path, method, operation, parameters, whether HEAD works too)."""
+    """Returns the operations in the order of their tags, each as (path, method, operation, parameters, whether the path also has HEAD)."""
     order = [tag["name"] for tag in document["tags"]]
     found = []
     for path, item in document["paths"].items():
@@ -241,7 +241,7 @@ def operation_section(server, path, method, operation, parameters, has_head, eve
 
 
 def common_headers(document):
-    """The headers of every response."""
+    """Returns the names of the headers that every response has."""
     found = [set(response.get("headers", {})) for _, _, operation, _, _ in operations(document) for response in operation["responses"].values()]
     return set.intersection(*found)
 
@@ -255,31 +255,31 @@ def page(document):
         "<!-- Written by scripts/api_page.py from openapi.json. Change that file, then run: python3 scripts/api_page.py -->",
         paragraph(document["info"]["description"]),
         paragraph(
-            "This page has the content of [openapi.json](../openapi.json). [payments.md](payments.md) explains payments to the author of a client, "
-            "[problems.md](problems.md) says what to do about each problem, and [health.md](health.md) explains health."
+            "This page has the content of [openapi.json](../openapi.json). [payments.md](payments.md) explains payments to developers of clients, "
+            "[problems.md](problems.md) explains what to do after each problem, and [health.md](health.md) explains health."
         ),
         table(
             ["endpoint", "what it does", "credentials"],
             [[link(heading(path, method)), operation["summary"], credentials(operation)] for path, method, operation, _, _ in operations(document)],
         ),
         paragraph(
-            f"The commands below talk to {server['description']} on a laptop. For a deployment replace {code(server['url'])}, and set `TOKEN` to "
-            "a JSON Web Token; a laptop accepts any. `--json` needs curl 7.82 or newer."
+            f"The commands below send requests to {server['description']}. For a deployment, replace {code(server['url'])}, and set `TOKEN` to "
+            f"a JSON Web Token. {server['description']} accepts any token. `--json` needs curl 7.82 or newer."
         ),
         table(["credentials", "sent as `Authorization: Bearer …`"], [[CREDENTIALS[name], scheme["description"]] for name, scheme in schemes.items()]),
-        paragraph(f"Each problem type begins with {code(PROBLEM)}, which the tables leave out."),
+        paragraph(f"Each problem type begins with {code(PROBLEM)}. The tables omit this beginning."),
     ]
     for path, method, operation, parameters, has_head in operations(document):
         parts += operation_section(server["url"], path, method, operation, parameters, has_head, everywhere)
     parts += [
         "## Response headers",
-        paragraph("Every response has " + " and ".join(code(name) for name in headers if name in everywhere) + ". The tables above name the others."),
+        paragraph("Every response has " + " and ".join(code(name) for name in headers if name in everywhere) + ". The tables above list the other headers."),
         table(
             ["header", "type and limits", "meaning"],
             [[code(name), ", ".join(limits(header["schema"])), header["description"]] for name, header in headers.items()],
         ),
         "## Objects",
-        paragraph("A member marked as always is required in a request, and present in every response."),
+        paragraph("If `always` is `yes`, the member is required in a request, and every response has the member."),
     ]
     for name in schemas:
         parts += object_section(name, schemas)

@@ -1,8 +1,8 @@
-"""Computes the cost of the deployment in docs/cost.md, for a million payments and for an idle month. Prints the tables of that page.
+"""Computes the cost of a million payments and of an idle month, and prints the tables of docs/cost.md.
 
 The prices are list prices of us-east-1 in dollars, without free tiers and taxes. They were looked up on 26 November 2026 in secondary
-sources, because the price pages themselves were not reachable; each comment names the source and its date. Check them before you rely on
-them. Not included are Stripe's fees (which are higher than all these costs), support plans, and the traffic of the apps.
+sources, because the price pages themselves were not reachable. Each comment contains the source and its date. Check the prices before you
+use them. Not included are Stripe's fees (which are higher than all these costs), support plans, and the traffic of the apps.
 """
 
 import math
@@ -49,12 +49,12 @@ PRICES = {
     "atlas_m10_hour": 0.08,
 }
 
-# The average payment. docs/architecture.md has the numbers of round trips; the times are for a provider that takes 300 ms, and the traces
-# assume that payments are spread evenly over the month.
+# The average payment. docs/architecture.md has the numbers of round trips. The times are for a provider that takes 300 ms. The number of
+# traces assumes that payments are spread evenly over the month.
 PAYMENT = {
     "requests": {
         # function: (requests per payment, milliseconds, GB of memory)
-        "payments-create": (1.05, 700, 0.5),  # one of twenty is retried
+        "payments-create": (1.05, 700, 0.5),  # one request in twenty is repeated
         "payments-webhook": (2, 350, 0.5),  # for example payment_intent.processing and payment_intent.succeeded
         "payments-get": (1, 20, 0.5),
     },
@@ -82,13 +82,13 @@ RUNS = 60 * 24 * 30.4
 
 
 def traced(per_second):
-    """The share of a function's invocations that X-Ray records: the first one in each second, and one in twenty of the others."""
+    """Returns the share of a function's invocations that X-Ray records: the first in each second, and one in twenty of the others."""
     first = 1 - math.exp(-per_second)
     return (first + 0.05 * (per_second - first)) / per_second
 
 
 def million_payments():
-    """The cost of a million payments beyond the idle cost, by service."""
+    """Returns the cost of a million payments by service, without the cost of an idle month."""
     million, p = 1e6, PRICES
     calls = sum(count for count, _, _ in PAYMENT["requests"].values())
     seconds = 0.0
@@ -107,7 +107,7 @@ def million_payments():
 
 
 def idle_month():
-    """The cost of an idle month, by service."""
+    """Returns the cost of an idle month, by service."""
     p = PRICES
     invocations = RUNS + IDLE["health_requests"]
     seconds = (RUNS * IDLE["reconcile_ms"] + IDLE["health_requests"] * IDLE["health_ms"]) / 1000 * 0.5
@@ -130,7 +130,7 @@ def idle_month():
 
 
 def choices():
-    """The additional cost of optional parts, per month."""
+    """Returns the additional cost of optional parts, per month."""
     p = PRICES
     mongodb_gigabytes = PAYMENT["mongodb_bytes"] * 1e6 / 1e9
     return {

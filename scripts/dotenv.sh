@@ -5,12 +5,12 @@
 # load_dotenv <file>: exports the file's variables. A variable that is already in the environment keeps its value, even
 # if that value is empty.
 #
-#   NAME=value            surrounding spaces are dropped; a # after a space starts a comment, any other # is kept
+#   NAME=value            surrounding spaces are removed; a # after a space starts a comment, any other # is kept
 #   NAME="value"          or 'value': the text between the quotes, unchanged
 #   export NAME=value     as `NAME=value`
 #
-# Values are neither expanded nor unescaped. Other lines, except comments and empty ones, end the program with an error.
-# The error names the line's number but does not quote the line, because the line can hold a secret.
+# Values are not expanded or unescaped. Comments and empty lines are skipped. Any other line ends the program with an
+# error. The error contains the number of the line but not its text, because the line can contain a secret.
 load_dotenv() {
     local file=$1 number=0 line name value
     local assignment='^(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=(.*)$'

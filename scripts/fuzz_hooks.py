@@ -1,6 +1,6 @@
-"""Leaves out requests that cargo-lambda itself answers with 500: headers that are not ASCII, and bodies that are not UTF-8.
+"""Skips requests that cargo-lambda itself answers with 500: headers that are not ASCII, and bodies that are not UTF-8.
 
-API Gateway does not pass on such headers. It encodes such a body in Base64, which the integration tests also do."""
+API Gateway does not forward such headers. It encodes such a body in Base64; the integration tests send such bodies in Base64 too."""
 
 import schemathesis
 

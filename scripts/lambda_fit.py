@@ -1,7 +1,7 @@
 """Checks whether Lambda can load programs or zips of programs: lambda_fit.py <architecture> <file>…
 
-Prints a line per file, and fails if Lambda cannot load one. Lambda's runtime provided.al2023 has glibc 2.34. A program linked against a
-newer glibc is deployed without an error and fails at its first invocation. So this script checks the version of glibc before the deployment.
+Prints a line per file, and fails if Lambda cannot load a file. Lambda's runtime provided.al2023 has glibc 2.34. A program linked against a
+newer glibc can be deployed, but fails at its first invocation. So this script checks the version of glibc before the deployment.
 """
 
 import re
@@ -34,7 +34,7 @@ def faults(program, architecture):
 
 
 def glibc(program):
-    """The newest version of glibc that a program requires. ELF names the versions as text beside the symbols."""
+    """Returns the newest version of glibc that a program requires. An ELF file contains these versions as text."""
     versions = [tuple(map(int, each)) for each in re.findall(rb"GLIBC_(\d+)\.(\d+)", program)]
     return max(versions, default=None)
 

@@ -1,14 +1,14 @@
 """Prints the parameters of an environment in samconfig.toml, one per line: parameters.py <environment>
 
-The script rejects a value that the SAM CLI would split, because such a value could add a parameter that the file does not show. It exits
-with 3 if the file lacks a parameter without a default in template.yaml, so that scripts/deploy asks the operator.
+The script rejects a value that the SAM CLI would split, because such a value could add a hidden parameter. The script exits
+with 3 if samconfig.toml lacks a parameter that has no default in template.yaml. Then scripts/deploy asks the operator.
 """
 
 import re
 import shlex
 import sys
 
-# Parameters that belong to one deployment. `sam deploy --guided` saves them nevertheless.
+# These parameters belong to one deployment. `sam deploy --guided` also saves these parameters.
 NOT_ASKED_FOR = {"BuildId", "DeploymentAlarms"}
 
 
@@ -17,14 +17,14 @@ class Unusable(Exception):
 
 
 def overrides(deploy):
-    """The parameters of one environment. The file has a list, or the single string that `sam deploy --guided` writes."""
+    """Returns the parameters of one environment. samconfig.toml contains a list, or the single string that `sam deploy --guided` writes."""
     given = deploy.get("parameter_overrides", [])
     pairs = shlex.split(given) if isinstance(given, str) else given
     return {name: value for name, value in map(parameter, pairs) if name not in NOT_ASKED_FOR}
 
 
 def parameter(pair):
-    """Splits a parameter into name and value. The SAM CLI accepts several parameters in one string: it splits the string at blanks,
+    """Splits a parameter into name and value. The SAM CLI accepts several parameters in one string. It splits the string at blanks,
     searches it for `ParameterKey=`, and removes quotes and backslashes."""
     name, equals, value = pair.partition("=") if isinstance(pair, str) else ("", "", "")
     if not equals or not re.fullmatch("[A-Za-z0-9]+", name):
@@ -35,12 +35,12 @@ def parameter(pair):
 
 
 def missing(template, given):
-    """The names of required parameters that are not given."""
+    """Returns the names of the required parameters that are missing in `given`."""
     return [name for name, parameter in template["Parameters"].items() if "Default" not in parameter and name not in given and name not in NOT_ASKED_FOR]
 
 
 def main(environment):
-    # These packages belong to the SAM CLI, whose Python interpreter runs this script.
+    # These packages belong to the SAM CLI. Its Python interpreter runs this script.
     import tomlkit
     from samtranslator.yaml_helper import yaml_parse
 

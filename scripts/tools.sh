@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# The versions and the folder of the project's tools. Other scripts source this file.
+# Defines the versions and the folder of the project's tools. Other scripts source this file.
 #
-# Each download is verified by hash: tools from PyPI against scripts/locks (run `scripts/lock-tools` after changing a version
-# here), packages from npm against package-lock.json, the jars against tests/harness/mongo/jars.sha256. A program from crates.io is
-# verified by cargo: the registry's index has the hash of the package, and the package's own Cargo.lock has the hashes of its dependencies.
-# apt and brew verify what they install.
+# Every download is verified by its hash. The hashes of tools from PyPI are in scripts/locks; run `scripts/lock-tools` after you
+# have changed a version here. The hashes of npm packages are in package-lock.json, and the hashes of the jars in
+# tests/harness/mongo/jars.sha256. Cargo verifies a program from crates.io. The registry's index has the hash of the package. The
+# package's own Cargo.lock has the hashes of the package's dependencies. apt and brew verify the packages that they install.
 #
-# Each version of a tool has its own folder outside the clone, so that several clones share it. The installation creates bin/ last, so
-# a folder with bin/ is complete.
+# Each version of a tool has its own folder outside the clone, so that several clones share the tool. The installation creates
+# bin/ last. So a folder with bin/ is complete.
 
 # shellcheck disable=SC2034  # used by the scripts that source this file
 {
@@ -33,11 +33,11 @@
 }
 
 tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
-# The harness has the same default, but requires HOME to compute it.
+# The harness computes the same default, but only if HOME is set.
 export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-server-$MONGO_JAVA_SERVER_VERSION}"
 
-# The folder of a redis-server that was unpacked without root has the distribution's version in its name, so a pattern finds it. A
-# redis-server on PATH takes precedence.
+# `scripts/install` can unpack redis-server without root. The name of its folder then contains the distribution's version, so a
+# pattern finds the folder. A redis-server on PATH takes precedence.
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done

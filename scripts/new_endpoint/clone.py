@@ -1,7 +1,7 @@
-"""Changes to the files of this clone. The changes stay in memory until all of them are known, and are then written together.
+"""Changes to the files of this clone. All changes are computed in memory first, and then written together.
 
-A change finds its place by a text of the file, its anchor, because a line number is wrong after the next commit. A missing anchor is an
-error that names the file and the anchor."""
+A change finds its place by an anchor, which is a text in the file. A line number would be wrong after the next commit. If an anchor is
+missing, the error contains the file and the anchor."""
 
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ class Clone:
         return (self.root / path).exists()
 
     def read(self, path):
-        """The text of a file, with the changes so far."""
+        """Returns the text of a file, with the changes so far."""
         if path not in self.texts:
             try:
                 self.texts[path] = (self.root / path).read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ class Clone:
                     folder.mkdir()
                     undo.append(folder.rmdir)
                 before = file.read_bytes() if file.exists() else None
-                # The file is opened before its undo step is added: a file that cannot be opened is not changed.
+                # The undo step is added after the file is opened, because a file that cannot be opened is not changed.
                 with file.open("r+b" if file.exists() else "xb") as target:
                     undo.append(partial(restore, file, before))
                     target.truncate()

@@ -1,12 +1,12 @@
-"""The endpoint that `make new` asks for: its name, method and path, checked, and the forms that they have in the files."""
+"""The endpoint that `make new` creates. Checks its name, method and path, and derives the other names that the files need."""
 
 import re
 from typing import NamedTuple
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
-# The names of the alarms and of the log group contain the stack's name too, and Lambda accepts 64 characters.
+# The name of the function also contains the stack's name, and Lambda accepts 64 characters.
 LONGEST_NAME = 40
-# With longer parameters, rustfmt would break the generated lines in another way.
+# With longer parameters, rustfmt would break the generated lines at other places.
 LONGEST_PARAMETER = 20
 # With a longer path, a generated line of the tests could have more than 100 characters.
 LONGEST_PATH = 64
@@ -20,7 +20,7 @@ CARGO = set("alloc build core deps examples incremental main proc-macro std test
 
 
 class Refused(Exception):
-    """Raised if no endpoint is written; all files are then as before. The message names what is wrong, what was found and what is accepted."""
+    """Raised if no endpoint is written. All files are then as before. The message contains the problem, the value and the accepted values."""
 
 
 class Endpoint(NamedTuple):
@@ -30,7 +30,7 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def parse(cls, name, method, path):
-        """Checks each of the three values alone. The functions that insert the values check whether they fit the repository."""
+        """Checks each of the three values alone. The functions that insert a value check whether the value fits the repository."""
         if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
             raise Refused(f"NAME is {shown(name)}; accepted: lower-case words joined by `-`, at most {LONGEST_NAME} characters, for example `orders-list`")
         if name in RUST | CARGO:
@@ -61,7 +61,7 @@ class Endpoint(NamedTuple):
 
     @property
     def methods(self):
-        """The methods of the path. An endpoint with GET also answers HEAD."""
+        """The methods of the endpoint. An endpoint with GET also answers HEAD."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property

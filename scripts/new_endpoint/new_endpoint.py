@@ -1,7 +1,7 @@
-"""Writes a new endpoint into every place that names one: new_endpoint.py <name> <method> <path>
+"""Creates a new endpoint, and adds it to every file that lists endpoints: new_endpoint.py <name> <method> <path>
 
-docs/adding-an-endpoint.md lists the places and what is left to the developer. All changes are known before the first one is written. An
-invalid argument or a missing place is one line on standard error, and then nothing is written.
+docs/adding-an-endpoint.md lists the places, and the tasks of the developer. All changes are computed before the first change is written.
+If an argument is invalid or a place is missing, the script prints one line to standard error, and writes nothing.
 """
 
 import json
@@ -32,7 +32,7 @@ def main(name, method, path):
 
 
 def changed(clone, endpoint):
-    """The clone with the endpoint in every place, not yet written."""
+    """Adds the endpoint to every place of the clone, in memory, and returns the clone."""
     for edit in EDITS:
         edit(clone, endpoint)
     return clone
@@ -48,7 +48,7 @@ def package(clone, endpoint):
 
 
 def local_route(clone, endpoint):
-    """Adds the route for a laptop at the end of the table."""
+    """Adds the route for `make run` at the end of the table."""
     whole = clone.read("Cargo.toml")
     start = clone.find("Cargo.toml", ROUTER) + len(ROUTER)
     table = re.match(r'(?:"[^"\n]+" = "[^"\n]+"\n)+', whole[start:])
@@ -61,7 +61,7 @@ def local_route(clone, endpoint):
 
 
 def refuse_the_same(path, other):
-    """A router has one function per path. It also accepts only one name for the parameter at one position of a path."""
+    """Refuses a path that the router has already. The router also accepts only one parameter name at each position of a path."""
     for mine, its in zip(path.split("/")[1:], other.split("/")[1:]):
         if mine != its and mine.startswith("{") and its.startswith("{"):
             raise Refused(f"PATH is `{path}`, and `{other}` exists; accepted: `{its}` in place of `{mine}`, because both name the same part")
@@ -80,7 +80,7 @@ def lock(clone, endpoint):
     after = next((name for name in names if name > endpoint.name), None)
     entry = "".join(f' "{name}",\n' for name in rust_files.DEPENDENCIES)
     for name in rust_files.DEPENDENCIES:
-        # If there were two versions, cargo would write the version behind the name.
+        # If there were two versions of the package, cargo would write the version after the name.
         if names.count(name) != 1:
             raise Refused(f"Cargo.lock has {names.count(name)} packages `{name}`; accepted: one, on which the function can depend")
     entry = f'[[package]]\nname = "{endpoint.name}"\nversion = "{version(clone)}"\ndependencies = [\n{entry}]\n'
@@ -110,7 +110,7 @@ def template(clone, endpoint):
 
 
 def cors(clone, endpoint):
-    """Adds the methods to the list of methods that web pages are allowed to use."""
+    """Adds the endpoint's methods to the list of methods that web pages may use."""
     found = re.search(r"^ +allowMethods: \[(.+)\]$", clone.read("template.yaml"), re.MULTILINE)
     if not found:
         raise missing("template.yaml", "allowMethods: [")
@@ -166,7 +166,7 @@ def readme(clone, endpoint):
 
 
 def cost(clone, endpoint):
-    """Adds the alarms of the function to the cost of an idle month."""
+    """Adds the price of the function's alarms to the cost of an idle month."""
     more = clone.read("deploy/function-alarms.yaml").count(" MetricName: ")
     whole = clone.read("scripts/costs.py")
     found = re.search(r'^    "alarm_metrics": (\d+),$', whole, re.MULTILINE)
@@ -202,7 +202,7 @@ def tests(clone, endpoint):
 
 
 def tuple_of(members):
-    """A tuple in a list, as rustfmt breaks it: on one line up to 60 characters."""
+    """Returns a tuple in a list, formatted as rustfmt does: on one line if it has at most 60 characters."""
     line = ", ".join(members)
     if len(line) <= 60:
         return f"        ({line}),\n"
@@ -210,7 +210,7 @@ def tuple_of(members):
 
 
 def benchmark(clone, endpoint):
-    """Adds the function to the measurement of start times in the benchmark."""
+    """Adds the function to the benchmark of start times."""
     path = "bench/src/measures/functions.rs"
     whole = clone.read(path)
     found = re.search(r'^const FUNCTIONS: \[&str; (\d+)\] = \[\n(?:    .+,\n)+', whole, re.MULTILINE)

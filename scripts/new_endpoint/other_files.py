@@ -1,7 +1,7 @@
-"""The parts of template.yaml, of the dashboard and of openapi.json for a new endpoint."""
+"""The parts of a new endpoint in template.yaml, in the dashboard and in openapi.json."""
 
-# The route requires a token, and its function has only the rights to write logs and traces, until the developer gives
-# it more.
+# The route requires a token. The function has only the rights to write logs and traces; the developer adds the rights that it
+# needs.
 BLOCK = """\
   {camel}Function:
     Type: AWS::Serverless::Function
@@ -12,7 +12,7 @@ BLOCK = """\
       Role: !GetAtt {camel}Role.Arn
       AutoPublishCodeSha256: !Ref BuildId
       LoggingConfig: {{ LogGroup: !Ref {camel}LogGroup }}
-      # This function opens no connection.
+      # This function opens no connection, so it is outside the private network.
       VpcConfig: !Ref AWS::NoValue
       DeploymentPreference: {{ Alarms: !If [HeedsAlarms, [!GetAtt {camel}Alarms.Outputs.NewVersionErrors], []] }}
       Events:
@@ -35,7 +35,7 @@ BLOCK = """\
       Parameters: {{ FunctionName: !Sub "${{AWS::StackName}}-{name}", Version: !GetAtt {camel}Function.Version.Version, TimeoutSeconds: *timeout, Topic: !Ref AlarmTopic }}
 
 """
-# The names that the block takes from the template.
+# The YAML anchors of template.yaml that the block uses.
 ANCHORS = ("assumed-by-lambda", "trace", "writes-logs", "kept-after-the-stack", "log-group", "timeout")
 READING = ("route-with-token", "*read-limit")
 WRITING = ("route-with-write-scope", "{ ThrottlingRateLimit: 50, ThrottlingBurstLimit: 100 }")
@@ -44,7 +44,7 @@ WIDGETS = {"Function errors": "Errors", "Function throttles": "Throttles", "Func
 
 
 def block(endpoint):
-    """The function, its role, log group and alarms in template.yaml."""
+    """Returns the block of template.yaml with the function, role, log group and alarms."""
     auth, limit = READING if endpoint.method == "GET" else WRITING
     path = f'"{endpoint.path}"' if endpoint.parameters else endpoint.path
     events = "\n".join(
@@ -59,14 +59,14 @@ def anchors(endpoint):
 
 
 def rows(endpoint):
-    """The rows of the dashboard, each with the title of its widget."""
+    """Yields the rows of the dashboard, each with the title of its widget."""
     yield "5xx by route", f'["${{ServiceName}}","ServerErrors","environment","${{Environment}}","route","{endpoint.route}"]'
     for title, metric in WIDGETS.items():
         yield title, f'["AWS/Lambda","{metric}","FunctionName","${{Backend}}-{endpoint.name}"]'
 
 
 def operations(endpoint):
-    """The path in openapi.json."""
+    """Returns the entry of the path in openapi.json."""
     item = {}
     if endpoint.parameters:
         schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}

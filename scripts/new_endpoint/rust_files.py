@@ -1,4 +1,4 @@
-"""The Rust files of a new endpoint: its package, and its integration tests. `cargo fmt` changes nothing in them."""
+"""The Rust files of a new endpoint: its package and its integration tests. `cargo fmt` does not change these files."""
 
 CARGO_TOML = """[package]
 name = "{name}"
