@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use harness::{FaultProxy, RedisServer};
-use shared::idempotency::{Blocked, ClaimOutcome, LeaseToken, Operation, StoreError, WriteResult};
+use shared::idempotency::{
+    Blocked, ClaimOutcome, Idempotency, LeaseToken, Operation, Policy, StoreError, WriteResult,
+};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{
@@ -266,11 +268,7 @@ async fn every_common_step_is_one_round_trip() {
         .with("IDEMPOTENCY_LEASE_MS", "100")
         .with("IDEMPOTENCY_FALLBACK", "reject");
     let engine = stage.new_engine();
-    // The client learns whether the server supports `IFEQ`, and the server learns the scripts.
-    let by_plain_commands = started(&engine, &a_payment()).await;
-    by_plain_commands.complete(charged()).await;
-    let by_scripts = started(&engine, &a_payment()).await;
-    by_scripts.release().await;
+    learn_commands(&engine, &proxy).await;
     let count =
         async |what: &str, trips: usize, expected: &[&str], step: &mut dyn FnMut() -> Step| {
             proxy.reset_counters();
@@ -315,6 +313,59 @@ async fn every_common_step_is_one_round_trip() {
     )
     .await;
     assert_eq!(engine.counts().takeover, 1);
+}
+
+/// A holder knows its record until it renews the lease. Until then it needs no script.
+#[tokio::test]
+async fn every_write_of_an_attempt_is_one_round_trip() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("IDEMPOTENCY_FALLBACK", "reject");
+    let engine = stage.new_engine();
+    let has_ifeq = learn_commands(&engine, &proxy).await;
+    let conditional = if has_ifeq { "SET" } else { "EVALSHA" };
+    let limited = Operation {
+        policy: Policy::rerun_within(Duration::from_secs(86_400), Duration::from_secs(30)),
+        ..a_payment()
+    };
+    for (payment, renews, command) in [
+        (a_payment(), false, conditional),
+        (a_payment(), true, "EVALSHA"),
+        (limited, false, "EVALSHA"),
+    ] {
+        let mut lease = started(&engine, &payment).await;
+        if renews {
+            let renewed = lease.renew(Duration::from_secs(30)).await;
+            assert!(matches!(renewed, WriteResult::Stored(_)), "{renewed:?}");
+        }
+        proxy.reset_counters();
+        for note in ["one", "another"] {
+            assert_eq!(lease.checkpoint(note).await, WriteResult::Stored(()));
+        }
+        lease.complete(charged()).await;
+        assert_eq!(proxy.commands(), [command], "{:?}", payment.policy);
+        assert_eq!(proxy.round_trips(), 3, "{:?}", payment.policy);
+    }
+    let lease = started(&engine, &a_payment()).await;
+    proxy.reset_counters();
+    assert_eq!(lease.mark_unknown().await, WriteResult::Stored(()));
+    assert_eq!(proxy.commands(), [conditional]);
+    assert_eq!(proxy.round_trips(), 1);
+}
+
+/// Lets the client learn whether the server supports `IFEQ`, which is the result, and lets the server learn the scripts.
+async fn learn_commands(engine: &Idempotency, proxy: &FaultProxy) -> bool {
+    let by_script = started(engine, &a_payment()).await;
+    by_script.release().await;
+    let by_plain_commands = started(engine, &a_payment()).await;
+    by_plain_commands.complete(charged()).await;
+    proxy.reset_counters();
+    let lease = started(engine, &a_payment()).await;
+    lease.complete(charged()).await;
+    !proxy.commands().contains(&"EVALSHA".to_owned())
 }
 
 #[tokio::test]
