@@ -23,7 +23,7 @@ pub struct CredentialsCell {
     requesting: tokio::sync::Mutex<()>,
 }
 
-/// Kept credentials are used only if they are valid for at least this long. A signature must still be valid when the
+/// Kept credentials are used only if they stay valid for at least this time. A signature must still be valid when the
 /// server checks it.
 const LEAST_LIFE: Duration = Duration::from_secs(300);
 

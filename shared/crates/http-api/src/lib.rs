@@ -76,7 +76,8 @@ pub struct MethodNotAllowed {
 }
 
 impl Problem {
-    /// The problem document, followed by the members of `more`, which describe this occurrence.
+    /// A response with the problem document. The document also has the members of `more`, which describe this
+    /// occurrence.
     pub fn with(self, more: &impl Serialize) -> Response {
         #[derive(Serialize)]
         struct Document<'a, T> {
@@ -121,7 +122,7 @@ pub fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// A response 200 with `text`, which already is JSON.
+/// A response 200 with `text`, which has to be JSON.
 pub fn json_text(text: String) -> Response {
     let mut response = Response::new(Bytes::from(text));
     let headers = response.headers_mut();

@@ -36,11 +36,11 @@ pub struct Unauthenticated;
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {
-    /// Returns the tenant that the authorizer names. On a laptop, which has no authorizer, the tenant is `local`.
+    /// Returns the tenant from the authorizer. On a laptop, which has no authorizer, the tenant is `local`.
     ///
     /// # Errors
     ///
-    /// [`Unauthenticated`] if no authorizer names a tenant, or if the name is empty, longer than 240 bytes, or has
+    /// [`Unauthenticated`] if no authorizer gave a name, or if the name is empty, longer than 240 bytes, or has
     /// [invisible characters](text::is_invisible).
     pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
         let (kind, name) = match caller {
@@ -97,7 +97,7 @@ mod tests {
         tenant.map(|tenant| tenant.as_str().to_owned())
     }
 
-    /// Only the authorizer in the event counts. If it names no tenant, no other authorizer is tried.
+    /// Only the authorizer in the event counts. If it gives no tenant, no other authorizer is tried.
     #[test]
     fn the_authorizer_names_the_tenant() {
         let name = |name: &str| Some(name.to_owned());

@@ -1,5 +1,5 @@
-//! The reasons why a call to MongoDB fails. Each has a stable code for programs, and a fixed text for people that says what
-//! failed and what to check.
+//! The reasons why a call to MongoDB fails. Each reason has a stable code for programs and a fixed text for people. The
+//! text describes what failed and what to check.
 
 use mongodb::error::{ErrorKind, WriteFailure};
 

@@ -1,8 +1,8 @@
 //! The decline code that a payer sees.
 //!
 //! A code such as `stolen_card` or `fraudulent` would help a thief to sort stolen cards. Stripe advises merchants to present such codes as
-//! generic (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` for every
-//! other code, including codes that Stripe may add. The ledger keeps the real code, and `truebond-ops payments show` prints it.
+//! generic (<https://docs.stripe.com/declines/codes>). So a payer sees only the codes on which a payer can act. Every other code is shown
+//! as `generic_decline`, even a code that Stripe adds later. The ledger keeps the real code, and `truebond-ops payments show` prints it.
 //!
 //! Older versions of the backend put the provider's code into the final response. Such a response keeps the provider's code, because final
 //! responses never change. A `GET` of such a payment shows the code by the rule above.

@@ -7,13 +7,13 @@ use super::provider::{Intent, IntentStatus, NO_SUCH_INTENT, ProviderError};
 /// What reconciling a payment found at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderFinding {
-    /// The payment had already ended, so the provider was not asked.
+    /// The payment had already ended, so no request was sent to the provider.
     AlreadyEnded,
-    /// The ledger names no intent, so the provider cannot have charged anything.
+    /// The ledger has no intent for the payment, so the provider cannot have charged anything.
     NoIntent,
-    /// The provider has the intent. This is the name that the provider gives to the status of the intent.
+    /// The provider has the intent. The value is the provider's name for the status of the intent.
     Intent(&'static str),
-    /// The intent has another amount or currency than the payment.
+    /// The amount or the currency of the intent differs from the payment.
     AmountMismatch,
     /// The provider does not have the intent that the ledger names. The API key may belong to another account
     /// or mode.
@@ -45,7 +45,7 @@ impl Findings {
         };
     }
 
-    /// Notes that the intent has another amount or currency than the payment.
+    /// Notes that the amount or the currency of the intent differs from the payment.
     pub(super) fn note_amount_mismatch(&self) {
         *self.latest.lock() = ProviderFinding::AmountMismatch;
     }
@@ -75,7 +75,7 @@ impl ProviderError {
 }
 
 impl IntentStatus {
-    /// Stripe's name of the status.
+    /// Stripe's name for the status.
     fn name(self) -> &'static str {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",

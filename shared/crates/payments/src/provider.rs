@@ -1,9 +1,9 @@
 //! The payment provider, which charges the customer.
 //!
 //! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The states of the
-//! intent prevent a second charge: the intent accepts only one confirmation, and no confirmation after a cancellation.
+//! intent prevent a second charge: the intent accepts only one confirmation. After a cancellation, the intent accepts no confirmation.
 //!
-//! If the reply to a request was lost, the code does not guess the outcome. It reads the outcome from the intent's status.
+//! If the reply to a request is lost, the outcome is read from the intent's status.
 
 mod sandbox;
 mod stripe;

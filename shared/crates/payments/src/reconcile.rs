@@ -140,8 +140,8 @@ impl Reconciler {
         report
     }
 
-    /// Finishes abandoned keys of payments, and counts the other unknown keys. Other stores than MongoDB are not searched, because they
-    /// have no index of unfinished keys.
+    /// Finishes abandoned keys of payments, and counts the other unknown keys. Only MongoDB is searched, because the other stores have
+    /// no index of unfinished keys.
     async fn finish_keys(&self, ledger: Option<&dyn Ledger>, deadline: Deadline) {
         if !matches!(
             self.idempotency.authority(),
@@ -220,7 +220,7 @@ async fn reconcile_one(
     ReconcileOutcome::Ended(reconciled.state)
 }
 
-/// What was tried on a payment that needs an operator; `None`: the payment is open for less than a day.
+/// What was tried on a payment that needs an operator; `None`: the payment was created less than a day ago.
 fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'static str> {
     if age < DAY {
         return None;
@@ -349,7 +349,7 @@ impl ReconcileReport {
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // The run ends if it made no progress with a page. A ledger that answers reads but rejects writes would return the same page
+            // The run ends if a page brought no progress. A ledger that answers reads but rejects writes would return the same page
             // forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());

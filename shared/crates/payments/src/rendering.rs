@@ -27,7 +27,7 @@ const FAILED: Problem = Problem {
     detail: "The payment was not charged and will not be charged. To try again, use a fresh Idempotency-Key.",
 };
 
-/// The members that a problem document about a payment has in addition.
+/// The members that are added to a problem document about a payment.
 #[derive(Serialize)]
 struct PaymentProblem<'a> {
     payment_id: &'a str,
@@ -57,7 +57,7 @@ struct Shown<'a> {
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
-    /// Returns the payment after this end, with the final response.
+    /// Returns the payment as ended in this way, with the final response.
     #[must_use]
     pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {

@@ -75,7 +75,8 @@ const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 const MOST_STEPS: usize = 6;
 
 impl PaymentService {
-    /// Advances a client's payment until it ends or has to wait: confirms it, or closes it if it is due for closing.
+    /// Advances a client's payment until it ends or has to wait. If the payment is due for closing, closes it instead
+    /// of confirming it.
     ///
     /// # Cancel safety
     ///
@@ -92,9 +93,10 @@ impl PaymentService {
         attempt.pay(payment, key).await
     }
 
-    /// Reads the payment's intent at the provider and records its state. Closes the payment if it is due for closing.
+    /// Reads the payment's intent at the provider, and records the resulting state of the payment. Closes the payment
+    /// if it is due for closing.
     ///
-    /// Reconciling never confirms: the customer may have given up the purchase.
+    /// Reconciling never confirms an intent, because the customer may no longer want to buy.
     ///
     /// # Cancel safety
     ///
@@ -153,7 +155,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Records the status of a payment at the provider, and closes the payment if that is the purpose.
+    /// Records the state of a payment by the status of its intent. If the purpose is [`Purpose::Close`], also closes
+    /// the payment.
     ///
     /// # Cancel safety
     ///
@@ -384,7 +387,7 @@ impl<'a> Attempt<'a> {
         self.findings.note_amount_mismatch();
     }
 
-    /// Writes the end and the final response into the ledger. If another attempt wrote its end first, that end counts.
+    /// Writes the end and the final response into the ledger. If another attempt wrote an end first, that end counts.
     async fn end(&self, payment: Payment, end: &End) -> AttemptOutcome {
         let change = Change::End(Box::new(payment.ended(end, Timestamp::now())));
         match self.change(&payment, &change).await {

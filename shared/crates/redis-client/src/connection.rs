@@ -9,7 +9,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-/// A connection that any number of commands share. Cheap to clone; it closes when the last clone is dropped.
+/// A connection that any number of commands share. Cheap to clone. When the last clone is dropped, the connection
+/// closes.
 #[derive(Clone)]
 pub(super) enum Connection {
     /// One socket to one server.
@@ -112,7 +113,7 @@ impl ConnectionState {
         older_than(self.0.opened_ms, limit)
     }
 
-    /// Whether both belong to the same connection.
+    /// Whether both states belong to one connection.
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -78,7 +78,7 @@ pub(super) fn breaks_connection(error: &RedisError) -> bool {
     )
 }
 
-/// Whether the server does not know an option of the command. It then has not run the command.
+/// Whether the server does not know an option of the command. In that case, the server has not run the command.
 pub(super) fn is_unknown_syntax(error: &RedisError) -> bool {
     error.code() == Some("ERR") && error.detail().is_some_and(|text| text == "syntax error")
 }

@@ -1,4 +1,4 @@
-//! A server or a cluster, parsed from its URL, and how to open a connection to it.
+//! The endpoint of a server or a cluster, parsed from its URL. It opens connections.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{Plaintext, RedisAuth, RedisConfig};
 pub(super) struct Endpoint {
     masked: String,
     client: Client,
-    /// Sends only `HELLO`, without a login, to find out why a server closes connections.
+    /// A client that sends only `HELLO`, without a login, to find out why a server closes connections.
     greeter: redis::Client,
     /// The IAM login; `None` if the URL has the credentials.
     login: Option<TokenLogin>,
@@ -40,7 +40,7 @@ enum Client {
 const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 impl Endpoint {
-    /// Parses the URL. It connects to nothing.
+    /// Parses the URL. Opens no connection.
     pub(super) fn parse(url: &str, config: &RedisConfig) -> Result<Self, Reason> {
         let info = connection_info(url).ok_or(Reason::InvalidUrl)?;
         if config.plaintext == Plaintext::Refused && sends_login_in_the_clear(url) {

@@ -1,5 +1,5 @@
 //! Tests whether Redis does what the functions need: write, read, run a script, delete. `PING` alone proves none of
-//! that: a full or read-only server also replies to it.
+//! that, because a full or read-only server also replies to `PING`.
 
 mod masters;
 mod server_info;
@@ -29,7 +29,7 @@ pub struct HealthCheck {
     pub latency: Duration,
     /// Each operation with its outcome, in the order of execution.
     pub operations: [(Operation, Result<(), Reason>); 5],
-    /// Whether the value read is the value written; `None` if one of the two failed.
+    /// Whether the value read is the value written; `None` if the write or the read failed.
     pub value_matches: Option<bool>,
     /// Whether the server holds all keys. If the server holds only part of the keys, the operations succeed only for
     /// some keys.
@@ -75,16 +75,16 @@ impl Operation {
 }
 
 impl RedisClient {
-    /// Pings, sets and gets a random key, runs a script on it, deletes it, and reads `INFO`, all in one round trip.
-    /// A connection that was idle is pinged before.
+    /// Pings the server, sets and gets a random key, runs a script on the key, deletes the key, and reads `INFO`. All
+    /// of that takes one round trip. A connection that was idle is pinged before.
     ///
-    /// In cluster mode, the probe asks the cluster for its slots first, then runs these operations on each master.
-    /// Outside cluster mode, a node of a cluster is asked for its slots in a second round trip.
+    /// In cluster mode, the probe first reads the slots of the cluster, then runs these operations on each master.
+    /// Outside cluster mode, if the server is a cluster node, the probe reads the slots in a second round trip.
     ///
     /// # Errors
     ///
-    /// [`Error`] if there is no connection or no reply. An operation that the server rejects is no error; its
-    /// outcome is in the result.
+    /// [`Error`] if there is no connection or no reply. If the server rejects an operation, the outcome of that
+    /// operation is in the result.
     ///
     /// # Cancel safety
     ///
@@ -222,7 +222,8 @@ fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
 
 fn random_hex() -> String {
     let mut bytes = [0; 16];
-    // Without randomness, all probes share one key. Two parallel probes may then report a value mismatch.
+    // If the system gives no randomness, all probes share one key. Then two parallel probes may report a value
+    // mismatch.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }

@@ -1,8 +1,8 @@
 //! Requests to Redis and how they are sent: directly to a standalone server, or along redirections in a cluster.
 //!
-//! The retries of the cluster client are off. They would follow redirections, but also repeat a command whose
-//! connection broke and that may have run. So this module follows redirections itself and repeats only what a node
-//! rejected without running it.
+//! The retries of the cluster client are off. They would follow redirections, but also repeat a command that may have
+//! run before its connection broke. So this module follows redirections itself, and repeats only commands that a node
+//! rejected without running them.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -65,8 +65,8 @@ static COMPARE_AND_SET: LazyLock<Script> =
 const LONGEST_COUNT: usize = 20;
 /// How often, at most, a command is sent again after a redirection or because its slot is moving.
 const REDIRECTIONS: u32 = 5;
-/// The unit of the pause before a repetition: the first pause is this long, the second twice as long, and so on. The
-/// cluster can finish the move meanwhile.
+/// The unit of the pause before a repetition: the first pause is this long, the second twice as long, and so on. During
+/// the pause, the cluster can finish the move.
 const REDIRECTION_PAUSE: Duration = Duration::from_millis(10);
 
 impl Request<'_> {
@@ -190,8 +190,8 @@ impl ScriptCall<'_> {
     }
 }
 
-/// Pings the server. In a cluster, pings all masters and needs one reply: if all had to reply, one unresponsive
-/// node would discard the connections to the others.
+/// Pings the server. In a cluster, pings all masters, and one reply is enough. If all masters had to reply, one
+/// unresponsive node would cause the connections to all nodes to be discarded.
 pub(super) async fn ping(connection: &mut Connection) -> RedisResult<Value> {
     let ping = cmd("PING");
     match connection {
@@ -297,8 +297,8 @@ fn is_asked_elsewhere(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
 }
 
-/// Whether the cluster client reports this error even if only the second of two commands got it. It does so for a
-/// redirection, and for every error that calls for another node or a later repetition.
+/// Whether the cluster client reports this error even if only the second of two commands failed with it. This is true
+/// for a redirection, and for every error after which the command is sent to another node or sent later.
 pub(super) fn may_follow_a_write(error: &RedisError, reason: Reason) -> bool {
     let is_about_the_node = reason.precedes_execution() && reason != Reason::AuthFailed;
     is_asked_elsewhere(error) || is_without_node(error) || is_about_the_node

@@ -2,13 +2,13 @@
 
 use super::Repeat;
 
-/// The Lua code that puts the arguments into a table. This code has no line break, so that errors of the server name
-/// the right lines of the script.
+/// The Lua code that puts the arguments into a table. This code has no line break, so that line numbers in the server's
+/// errors are those of the script.
 const NAMED_ARGUMENTS: &str =
     "local args = {} for at = 1, #ARGV, 2 do args[ARGV[at]] = ARGV[at + 1] end ";
 
-/// A script and whether it may be sent again. The script is sent by its digest, and with its text only if the server
-/// does not have the script.
+/// A script and whether it may be sent again. The script is sent by its digest. If the server does not have the script,
+/// its text is sent.
 pub struct Script {
     text: String,
     digest: String,

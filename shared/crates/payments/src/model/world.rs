@@ -35,7 +35,7 @@ pub(super) struct World {
     pub(super) faults: u8,
     /// Whether the ledger has replaced a final response.
     pub(super) changed_an_answer: bool,
-    /// Whether an attempt has answered a client with another final response than the one in the ledger.
+    /// Whether an attempt has sent a client a final response that differs from the one in the ledger.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
     pub(super) answered_nothing_done: bool,
@@ -47,7 +47,8 @@ pub(super) struct World {
     pub(super) reconciling_confirmed: bool,
     /// Whether the reconciler is closing the payment, and no other actor has acted since the reconciler began.
     pub(super) closes_undisturbed: bool,
-    /// Whether a run of the reconciler left the payment open, although it had to close it and no other actor had acted.
+    /// Whether a run of the reconciler left the payment open, although the run had to close the payment and no other
+    /// actor had acted.
     pub(super) is_stuck: bool,
 }
 

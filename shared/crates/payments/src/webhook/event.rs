@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-/// An event of Stripe. Other members of the event are not read, because they may be out of date; the provider is asked
-/// instead.
+/// An event of Stripe. Other members of the event are not read, because they may be out of date. Their current values
+/// are read from the provider.
 #[derive(Deserialize)]
 pub(super) struct Event {
     /// The event's id. It is the same in every delivery.
