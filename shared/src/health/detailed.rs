@@ -88,8 +88,8 @@ impl DetailedHealth {
         }
     }
 
-    /// Responds to a request with these headers. The checks end by `deadline` or within the total limit, whichever
-    /// is sooner.
+    /// Responds to a request with these headers. The checks end at `deadline` or at the total time limit, whichever is
+    /// sooner.
     ///
     /// # Cancel safety
     ///
@@ -165,7 +165,7 @@ impl Services {
     }
 }
 
-/// The services without which no key can be claimed, if Redis has this fallback.
+/// The services without which no key can be claimed. They depend on the fallback of Redis.
 fn critical_services(fallback: Fallback) -> Vec<Service> {
     match fallback {
         Fallback::MongoDb => vec![Service::MongoDb],

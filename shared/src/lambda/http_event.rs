@@ -1,13 +1,13 @@
 //! Parses an event of API Gateway's HTTP API, payload format 2.0
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //!
-//! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a
-//! space in `Host`, a query that is not encoded. That conversion also runs before any of our code. So after a panic,
-//! the client would get no problem document and no request id.
+//! Clients can cause events on which the conversion of `lambda_http` panics: two protocols in `X-Forwarded-Proto`, a
+//! space in `Host`, a query that is not encoded. That conversion runs before our code. So after a panic, the client
+//! would get no problem document and no request id.
 //!
-//! So this module parses each member separately. It ignores members that no endpoint reads. It replaces a header
-//! value that HTTP does not allow by one that no endpoint accepts. If method, path, headers or body are invalid,
-//! the response is a 400.
+//! So this module parses each member separately. It ignores members that no endpoint reads. If HTTP does not allow a
+//! header value, a value that no endpoint accepts replaces it. If method, path, headers or body are invalid, the
+//! response is a 400.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 pub(super) struct HttpEvent {
     /// The request id of API Gateway, which is also in API Gateway's own logs.
     pub(super) request_id: Option<String>,
-    /// The method; `GET` if the event has no valid one.
+    /// The method; `GET` if the event has no valid method.
     pub(super) method: Method,
     /// The caller according to API Gateway's authorizer.
     pub(super) caller: Caller,
@@ -269,8 +269,8 @@ fn value<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     serde_json::from_str(json.get()).ok()
 }
 
-/// The members of `json`, if it is an object. Without the check, serde would also fill a struct from an array, by
-/// position.
+/// The members of `json`, if it is an object. Without this check, serde would also accept an array and assign its items
+/// by position.
 fn object<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     json.get().starts_with('{').then(|| value(json))?
 }

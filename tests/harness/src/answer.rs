@@ -1,6 +1,6 @@
 //! A function's answer to a [`TestRequest`], as the client receives it.
 //!
-//! The harness checks on every answer the rules that hold for all functions: headers, media types, no planted secret.
+//! The harness checks that every answer follows the rules for all functions: headers, media types, no planted secret.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! The proxy simulates the outage of a managed service: the server's address stays the same for clients, and the server keeps
 //! running. Each fault is a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs
-//! on its own thread, so that neither a busy test nor a frozen client stops it. The proxy copies the bytes of any protocol. It
+//! on its own thread, so that a busy test or a frozen client does not stop it. The proxy copies the bytes of any protocol. It
 //! recognises the commands of Redis and MongoDB only to count them.
 //!
 //! A silenced connection (`black_hole`, `drop_next_reply`) stays silent after `heal`, because TCP delivers nothing after lost
@@ -195,8 +195,8 @@ impl FaultProxy {
         self.board.traffic().open()
     }
 
-    /// The number of round trips. A round trip starts with a client's first bytes on a connection, or with its first bytes
-    /// after bytes of the server. So a burst of pipelined commands counts as one round trip.
+    /// The number of round trips. A round trip starts with a client's first bytes on a connection, or with the client's
+    /// first bytes after bytes of the server. So a burst of pipelined commands counts as one round trip.
     pub fn round_trips(&self) -> usize {
         self.board.traffic().round_trips()
     }

@@ -39,7 +39,7 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// The time limit for a process to become idle before a freeze. No invocation in a test takes this long.
+/// The time limit for a process to become idle before a freeze. Every invocation in a test takes less time.
 const REST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One execution environment of one function. Dropping it kills the process.
@@ -115,7 +115,7 @@ impl Lambda {
 
     /// Sends a request without waiting for the answer. To get the answer, await the returned value.
     ///
-    /// If a process waits for work, the request is in the process's socket when this function returns. A frozen process finds
+    /// If a process waits for work, this function returns when the request is in the process's socket. A frozen process finds
     /// the request after the thaw, as on Lambda.
     pub async fn queue(&self, request: TestRequest) -> Pending {
         let settled = self.enqueue(request.event().to_string().into()).await;
@@ -127,7 +127,7 @@ impl Lambda {
         }
     }
 
-    /// Freezes the process as Lambda does: waits until the process asks for the next invocation, then stops the process
+    /// Freezes the process as Lambda does: waits until the process requests the next invocation, then stops the process
     /// (SIGSTOP).
     ///
     /// # Panics

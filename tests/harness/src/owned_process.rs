@@ -2,8 +2,7 @@
 //!
 //! The child's output goes to a file instead of a pipe. So the output can be read at any time, without a reading thread, and a
 //! process with much output never blocks. The standard input of the child is a pipe without data. A program that reads the pipe
-//! to the end notices the end of the test process, even after a kill. Programs that do not read the pipe are ended by the
-//! watchdog.
+//! to the end notices the end of the test process, even after a kill. The watchdog ends programs that do not read the pipe.
 
 use std::fs::File;
 use std::io;

@@ -145,8 +145,8 @@ impl Switchboard {
         self.settings.lock().lost_replies = None;
     }
 
-    /// Whether to lose the reply to a command that has just arrived from a client. If so, the method counts the reply as lost,
-    /// and the caller must discard it.
+    /// Whether to lose the reply to a command that has just arrived from a client. If so, this method counts the reply as
+    /// lost, and the caller must discard the reply.
     pub(super) fn loses_reply_to(&self, command: &str) -> bool {
         let mut settings = self.settings.lock();
         let Some(lost) = &mut settings.lost_replies else {

@@ -80,7 +80,7 @@ impl IamUser {
     }
 
     /// Checks that `user` is allowed to log in with `token` at `now`. The token must be signed after the connection of
-    /// the login was accepted. The error says why the login is refused.
+    /// the login was accepted. The error is the reason why the login is refused.
     pub(super) fn judge(
         &self,
         user: &str,

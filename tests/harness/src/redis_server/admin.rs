@@ -1,4 +1,4 @@
-//! The harness's own access to a server, for setup and assertions, through a Unix socket that no fault affects.
+//! The harness's access to a server, for setup and assertions. It uses a Unix socket that no fault affects.
 
 use std::time::{Duration, Instant};
 
