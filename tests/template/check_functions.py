@@ -5,7 +5,7 @@ import re
 from checks import BROUGHT, CREATED, DEPLOYMENTS, REQUIRED, check, remove, spoil
 from cloudformation import ROOT, binaries, camel, toml
 
-# Routes without a token: a prober of health has none, and Stripe signs its events.
+# Routes without a token: a health prober has no token, and Stripe signs its events.
 PUBLIC = {
     ("GET", "/api/health"),
     ("HEAD", "/api/health"),

@@ -57,8 +57,8 @@ class Documents(unittest.TestCase):
         self.assertEqual(costs.IDLE["alarm_metrics"], metrics)
         self.assertEqual(costs.IDLE["own_metrics"], sum(len(values) for _, values in own_metrics().values()))
         parameters = Templates().main["Parameters"]
-        # Each parameter of a secret needs one secret, and the template creates its own. The parameters of Redis's URLs need none, because
-        # the stack creates the cache.
+        # Each parameter for a secret needs one secret, and the template creates further secrets. The parameters for Redis's URLs need no
+        # secret, because the stack creates the cache.
         own = len(Templates().stack(**CREATED).of_type("AWS::SecretsManager::Secret"))
         given = [name for name in parameters if name.endswith("SecretArn") and not name.startswith("Redis")]
         self.assertEqual(costs.IDLE["secrets"], len(given) + own)

@@ -1,4 +1,4 @@
-//! The processes of a function. Each handles one invocation at a time, as on Lambda.
+//! The processes of a function. Each process handles one invocation at a time, as on Lambda.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// [`wait_for_room`](Pool::wait_for_room) waits until the number of idle processes is the number of all processes divided by this
-/// number.
+/// [`wait_for_room`](Pool::wait_for_room) waits until the number of idle processes is at least the number of all
+/// processes divided by `ROOM`.
 const ROOM: usize = 2;
 /// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that not all clients
 /// start at the same time.
@@ -57,12 +57,12 @@ impl ClientResponse {
         [201, 402].contains(&self.status)
     }
 
-    /// Whether the response says that the outcome is unknown.
+    /// Whether the response reports an unknown outcome.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
 
-    /// Whether the response says that the key belongs to another request.
+    /// Whether the response reports that the key belongs to another request.
     pub(super) fn is_mismatch(&self) -> bool {
         self.status == 422
     }

@@ -76,7 +76,7 @@ impl Round<'_> {
         }
     }
 
-    /// The fault that lasts for the whole round, if the hunt has such a fault. `from` is the start of the round.
+    /// The fault that lasts for the whole round; `None`: the hunt has no such fault. `from` is the start of the round.
     fn all_the_time(&self, from: Duration) -> Option<FaultPeriod> {
         let faults = self.hunt.faults.iter();
         let fault = faults.copied().find(|fault| fault.lane() == Lane::Always)?;
@@ -101,7 +101,7 @@ impl Round<'_> {
     }
 
     /// The number of processes. A long hunt needs more processes, because many processes wait for unavailable stores. A long
-    /// hunt with a retention needs even more processes, because a caller at the end of a retention must not wait for a process.
+    /// hunt with a retention needs even more. Otherwise a caller at the end of a retention would wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,

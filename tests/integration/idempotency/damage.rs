@@ -1,5 +1,5 @@
-//! The value under a key is damaged, or another program wrote it. Before that, the value may have
-//! been a result, so the operation does not run again.
+//! The value of a key is damaged, or another program has overwritten it. The earlier value may have been a result, so
+//! the operation does not run again.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -150,8 +150,8 @@ async fn a_damaged_body_is_never_copied_or_replayed() {
     );
 }
 
-/// One digit moves from a field to the next field. The header keeps its length, but the two fields
-/// do not.
+/// One digit moves from a field to the next field. The header keeps its length, but the lengths of the two fields
+/// change.
 #[tokio::test]
 async fn a_header_with_shifted_fields_is_unreadable() {
     let stage = Stage::redis().await;

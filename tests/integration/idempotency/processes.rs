@@ -1,5 +1,5 @@
-//! Processes of the function `tests/examples/pays.rs` under the Runtime API. They are killed or frozen in the middle of
-//! a payment, or their clocks are wrong.
+//! Processes of the function `tests/examples/pays.rs` under the Runtime API. The processes are killed or frozen in the
+//! middle of a payment, or their clocks are wrong.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Redis alone: at most one execution while Redis keeps its data, and one round trip per step.
+//! Redis alone: at most one execution as long as Redis keeps its data, and one round trip per step.
 
 use std::time::Duration;
 
@@ -255,7 +255,7 @@ async fn without_redis_a_claim_fails_in_time() {
     );
 }
 
-/// Plain commands answer all but a takeover, which takes a second round trip.
+/// Each step except a takeover consists of plain commands in one round trip. A takeover takes a second round trip.
 #[tokio::test]
 async fn every_common_step_is_one_round_trip() {
     let redis = RedisServer::start().await;
@@ -266,7 +266,7 @@ async fn every_common_step_is_one_round_trip() {
         .with("IDEMPOTENCY_LEASE_MS", "100")
         .with("IDEMPOTENCY_FALLBACK", "reject");
     let engine = stage.new_engine();
-    // The client learns whether the server supports `IFEQ`, and the server learns the scripts.
+    // After these steps, the client has found out whether the server supports `IFEQ`, and the server has the scripts.
     let by_plain_commands = started(&engine, &a_payment()).await;
     by_plain_commands.complete(charged()).await;
     let by_scripts = started(&engine, &a_payment()).await;
