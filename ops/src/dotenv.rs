@@ -1,4 +1,4 @@
-//! The file `.env`, read by the same rules as `make run` (`scripts/dotenv.sh`; a test compares the two).
+//! Reads the file `.env` by the rules of `make run` (`scripts/dotenv.sh`). A test compares the two programs.
 //!
 //! `.env` configures the functions on a developer's machine. Outside development the tool ignores the file. Otherwise it could connect to
 //! a developer's store instead of the store of that environment.

@@ -4,9 +4,14 @@
 //! value is unusable, the process does not start, and the [`ConfigError`] contains the name of the variable. If a store is
 //! missing or down, or its URL is invalid, the process starts, and health reports the problem.
 //!
-//! Some settings are safe only in development. If `ENVIRONMENT` has another value, the process does not start with
-//! these settings: the sandbox, memory instead of a store, and a secret with fewer than 16 characters. The same applies
-//! to a key or credentials that are sent unencrypted to another host, and to a certificate that is not verified.
+//! Some settings are safe only in development. If `ENVIRONMENT` has another value, the process does not start with any
+//! of these settings:
+//!
+//! - the sandbox,
+//! - memory instead of a store,
+//! - a secret with fewer than 16 characters,
+//! - a key or credentials that are sent unencrypted to another host,
+//! - a certificate that is not verified.
 //!
 //! A secret is either the value of an environment variable, or is stored in AWS Secrets Manager. The ARN of a stored
 //! secret is in the variable with the suffix `_SECRET_ARN`. The stored secret has the text that the other variable

@@ -39,7 +39,7 @@ pub enum Status {
     Healthy,
     /// The service works. MongoDB is reported with this value instead of `healthy`.
     Connected,
-    /// The service works, but something needs attention.
+    /// The service works, but there is a problem that needs attention.
     Degraded,
     /// The server is reachable but does not work.
     Unhealthy,

@@ -1,4 +1,4 @@
-//! `GET /api/health/redis`: its response, which callers see the details, and how many round trips a probe takes.
+//! `GET /api/health/redis`: the response, the access to details, and the number of round trips of a probe.
 
 use std::time::Duration;
 

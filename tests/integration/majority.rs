@@ -29,7 +29,7 @@ const WRITES: &[&str] = &[
 ];
 /// Commands that read a collection.
 const READS: &[&str] = &["aggregate", "find", "count", "distinct"];
-/// Commands that neither read nor write a document.
+/// Commands that do not read or write documents.
 const OTHERS: &[&str] = &[
     "hello",
     "isMaster",

@@ -116,7 +116,7 @@ async fn a_database_that_the_user_may_not_select_is_no_permission() {
     assert_eq!(refusal(standalone(), &url).await, "no_permission");
 }
 
-/// This test always runs on Redis, whose error message quotes the password. Valkey's message only asks for a login.
+/// This test always runs on Redis, whose error message quotes the password. Valkey's message only requires a login.
 #[tokio::test]
 async fn a_server_without_hello_is_unsupported() {
     let redis = RedisServer::builder()

@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 
 /// The parsed event. Not `Debug`, because headers and body can contain secrets.
 pub(super) struct HttpEvent {
-    /// The request id of API Gateway, which is also in API Gateway's own logs.
+    /// The request id of API Gateway, which is also in the logs of API Gateway.
     pub(super) request_id: Option<String>,
     /// The method; `GET` if the event has no valid method.
     pub(super) method: Method,

@@ -15,7 +15,7 @@ use crate::test_request::TestRequest;
 const PROBLEM: &str = "urn:truebond:problem:";
 
 /// The values of `status` in the body of a health report. An answer with an HTTP error status must be a problem
-/// document, unless it is a health report.
+/// document or a health report.
 const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "disconnected"];
 
 /// A function's answer, as an HTTP response.

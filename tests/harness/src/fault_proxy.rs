@@ -62,8 +62,8 @@ impl FaultProxy {
         proxy
     }
 
-    /// Starts a proxy that connects to the server from a second loopback address (only on Linux). So the server sees the clients
-    /// as clients of another host.
+    /// Starts a proxy that connects to the server from a second loopback address (only on Linux). To the server, the clients
+    /// look like clients of another host.
     pub fn from_another_host(server: SocketAddr) -> Self {
         let proxy = Self::in_front_of(server);
         proxy.board.set_source(Ipv4Addr::new(127, 0, 0, 2));
@@ -138,7 +138,7 @@ impl FaultProxy {
         self.board.set_delay(Delay::Constant(delay));
     }
 
-    /// Delays some replies, each by its own time up to `latest`, so that one client waits while another client gets its
+    /// Delays some replies by different times up to `latest`, so that one client waits while another client gets its
     /// replies. Replies on one connection stay in order. The same `seed` makes the same choices.
     pub fn delay_some(&self, latest: Duration, seed: u64) {
         self.board.set_delay(Delay::Some {
@@ -190,7 +190,7 @@ impl FaultProxy {
         self.board.traffic().accepted()
     }
 
-    /// The number of connections that neither the client nor the proxy has closed.
+    /// The number of open connections. A connection counts until the client or the proxy closes it.
     pub fn open(&self) -> usize {
         self.board.traffic().open()
     }

@@ -1,5 +1,5 @@
-//! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, the kill of a process at
-//! its timeout, and a new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+//! Simulates Lambda around a real built binary (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>): the Runtime
+//! API, a clean environment, and freeze and thaw. At a timeout, the process is killed. After a crash, a new process starts.
 //!
 //! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API
 //! on its own runtime instead. The harness checks that every answer to an HTTP request follows the rules for all answers (see
@@ -231,7 +231,7 @@ impl Lambda {
         self.secrets.assert_absent("the log", &self.log_text());
     }
 
-    /// Checks that every line of the log is a JSON object with an RFC 3339 `timestamp` and a `level`, which Lambda needs to
+    /// Checks that every line of the log is a JSON object with an RFC 3339 `timestamp` and a `level`. Lambda needs both to
     /// filter by level.
     ///
     /// # Panics

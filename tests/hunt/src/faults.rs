@@ -301,8 +301,8 @@ const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs
 /// The maximum delay of a reply. It is longer than the pause of the TTL monitor. So the monitor can delete a record, and another
 /// client can claim its key, before the reply arrives.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
-/// In a hunt with a short retention, the list of faults has this many additional entries for each fault with late replies, so
-/// that these faults are drawn more often.
+/// In a hunt with a short retention, the list of faults has this many additional entries for each fault with late replies. So
+/// these faults are drawn more often.
 const LATE_OFTEN: usize = 6;
 /// On average, 1 of `LONG` outages is long.
 const LONG: u32 = 6;

@@ -16,8 +16,8 @@ use super::between;
 /// [`wait_for_room`](Pool::wait_for_room) waits until the number of idle processes is at least the number of all
 /// processes divided by `ROOM`.
 const ROOM: usize = 2;
-/// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that not all clients
-/// start at the same time.
+/// The longest pause between two checks for idle processes. Each waiting client draws a different pause, so that the clients
+/// do not all start at once.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// A pool of processes.
@@ -39,7 +39,7 @@ pub(super) enum RequestOutcome {
     Answered(ClientResponse),
     /// The client gets no response, because the hunt killed the process or froze it for too long.
     NoResponse,
-    /// The process crashed or timed out, although the hunt had neither killed nor frozen it.
+    /// The process crashed or timed out, although the hunt had not killed or frozen it.
     Failure(String),
 }
 

@@ -105,8 +105,8 @@ impl Provider {
         format!("http://{}/{process}/", self.address)
     }
 
-    /// Waits at most `limit` for the next request that changes something. The provider executes that request and holds
-    /// the response back.
+    /// Waits at most `limit` for the next `POST` request. The provider executes that request and holds the response
+    /// back.
     pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
         let (caught, catching) = oneshot::channel();
         *self.state.catching.lock() = Some(caught);

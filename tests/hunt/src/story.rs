@@ -103,7 +103,7 @@ impl Story {
                 };
                 self.add_final(response, receipt);
             }
-            // These statuses tell the client to retry.
+            // After these statuses, the client retries.
             202 | 409 | 503 => {}
             422 if self.is_reused => {}
             _ => self.invalid_responses.push(response),

@@ -196,8 +196,8 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// The owner completes its key again. The new response may differ from the stored response, which
-/// is damaged, so neither is returned.
+/// The owner completes its key again. The new response may differ from the stored response, which is damaged. So no
+/// response is returned.
 #[tokio::test]
 async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     let stage = Stage::redis().await;

@@ -139,8 +139,8 @@ async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again()
     assert_eq!(rev().await, 4);
 }
 
-/// Neither process has a revision, so each reads the revision before it writes. The quick process writes after the
-/// slow process has read the revision and before the slow process writes.
+/// The two processes have no revision, so each process reads the revision before it writes. The quick process writes
+/// after the slow process has read the revision and before the slow process writes.
 #[tokio::test]
 async fn the_slower_of_two_processes_of_one_attempt_is_outdated() {
     let world = World::redis_alone().await;

@@ -1,4 +1,4 @@
-//! The time for which each store keeps a key, in the cases in which the stores differ.
+//! How long each store keeps a key. These tests cover the cases in which the stores differ.
 
 use std::time::Duration;
 

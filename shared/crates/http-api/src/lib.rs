@@ -31,7 +31,7 @@ pub type Response = http::Response<Bytes>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An error as the client sees it: a problem document (RFC 9457).
+/// An error in a response: a problem document (RFC 9457).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The HTTP status.

@@ -37,9 +37,9 @@ struct Inner {
 }
 
 /// The share of the time for the first attempt on a client that has replied before. If the connection of that client
-/// loses everything that is sent, the rest of the time is enough for a new client to connect.
+/// loses all data, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
-/// Time limit of a call, even if the caller's deadline is later. The driver itself has no time limit for a reply.
+/// Time limit of a call, even if the caller's deadline is later. The driver has no time limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
 /// The shortest first attempt whose failure counts against the client. A shorter attempt was cut off by the caller's
 /// deadline. Such a failure does not show that the client is unusable.
@@ -123,8 +123,8 @@ impl Mongo {
     /// Runs `call` on the database and returns its result. Reads return only data that a majority of the servers has,
     /// and writes wait for a majority.
     ///
-    /// `call` may run twice. If the client in use gets no reply in its share of the time, its connection may have
-    /// died during a freeze. `call` then runs again on a new client, so it must recognise its own earlier effect.
+    /// `call` may run twice. If the client in use gets no reply in its share of the time, its connection may have died
+    /// during a freeze. `call` then runs again on a new client, so `call` must recognise the effect of its first run.
     ///
     /// # Errors
     ///
@@ -261,7 +261,8 @@ impl Mongo {
     }
 
     /// Makes `live` the client in use if it has a reply, or if the client in use has none. A client without a reply
-    /// stays in use if its monitoring has found the server: a distant server may need more than one call to connect.
+    /// stays in use if its monitoring has found the server. With a distant server, connecting may take more than one
+    /// call.
     fn keep_if_usable(&self, live: LiveClient) {
         let mut in_use = self.inner.live.lock();
         if live.has_replied || !in_use.as_ref().is_some_and(|in_use| in_use.has_replied) {

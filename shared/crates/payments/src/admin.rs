@@ -25,7 +25,7 @@ pub enum PaymentAdminError {
     /// No provider is configured.
     #[error("no provider is configured; set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
     NoProvider,
-    /// The ledger did not answer. The error code says why.
+    /// The ledger did not answer. The value is the error code of the reason.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read.

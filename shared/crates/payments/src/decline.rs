@@ -34,7 +34,7 @@ const SHOWN: [&str; 21] = [
     "withdrawal_count_limit_exceeded",
 ];
 
-/// The code that a payer sees for the provider's code.
+/// Returns the code to show to a payer in place of the provider's code.
 pub(super) fn shown(code: &str) -> &'static str {
     let shown = SHOWN.into_iter().find(|shown| *shown == code);
     shown.unwrap_or(GENERIC)

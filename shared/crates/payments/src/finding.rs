@@ -1,4 +1,4 @@
-//! What an operator sees about the provider after reconciling a payment.
+//! The result that an operator gets about the provider after reconciling a payment.
 
 use parking_lot::Mutex;
 
@@ -18,7 +18,7 @@ pub enum ProviderFinding {
     /// The provider does not have the intent that the ledger names. The API key may belong to another account
     /// or mode.
     NoSuchIntent,
-    /// The provider gave no usable answer. The error code says why.
+    /// The provider gave no usable answer. The value is the error code of the reason.
     Unreachable(&'static str),
 }
 
@@ -66,7 +66,7 @@ impl Findings {
 }
 
 impl ProviderError {
-    /// The stable code of the reason.
+    /// The stable code of the error's reason.
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::NotProcessed(code) | Self::Rejected(code) | Self::OutcomeUnknown(code) => code,

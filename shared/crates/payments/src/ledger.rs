@@ -122,7 +122,7 @@ pub struct OpenPayments {
 /// Why the ledger did not read or write a payment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LedgerError {
-    /// The ledger did not answer. The error code says why. A write may have taken effect.
+    /// The ledger did not answer. The value is the error code of the reason. A write may have taken effect.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read. The payment may have been charged.

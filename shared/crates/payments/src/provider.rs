@@ -97,7 +97,7 @@ pub(super) enum IntentStatus {
     Canceled,
     /// The customer was charged.
     Succeeded,
-    /// A status that this version does not know.
+    /// Any other status.
     #[serde(other)]
     Other,
 }

@@ -48,8 +48,8 @@ pub struct ReconcileReport {
     pub finished: bool,
     /// The number of payments that were due and are still open after the run; `None`: the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age in seconds of the oldest payment that was due and is still open after the run; `None`: there is none, or the ledger did not
-    /// answer.
+    /// The age in seconds of the oldest payment that was due and is still open after the run. `None`: no payment is open, or the ledger
+    /// did not answer.
     pub oldest_open_seconds: Option<u64>,
 }
 

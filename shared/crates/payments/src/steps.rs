@@ -1,15 +1,16 @@
 //! The steps of an attempt: from an open payment to its end, or to a pending state.
 //!
-//! The worst failure would be a second charge. So every attempt takes the same steps. It starts from the ledger's row:
+//! The worst failure would be a second charge. So every attempt takes these steps, starting from the ledger's row:
 //!
 //! 1. Create an intent at the provider. This charges nothing.
 //! 2. Write the intent's id into the row, if the row has none.
-//! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
+//! 3. Confirm the intent whose id is *read back* from the row. If another attempt wrote its id first, this attempt confirms
+//!    that attempt's intent.
 //! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
-//! The answer to a client is what the ledger contains after these steps. A payment ends as "not charged" in two cases: the provider
-//! reports its intent as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be
-//! confirmed any more.
+//! The answer to a client is what the ledger contains after these steps. A payment ends as "not charged" in two cases. Either the
+//! provider reports its intent as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the
+//! payment can be confirmed any more.
 
 mod next_step;
 
@@ -232,8 +233,8 @@ impl<'a> Attempt<'a> {
             .await;
         let (payment, concurrent) = match changed {
             Ok(ChangeResult::Applied(payment)) => (payment, self.concurrent),
-            // Every attempt creates the same intent. So the row can name the same intent that this attempt created, but another attempt
-            // wrote the id into the row.
+            // Every attempt creates the same intent. So the row can have the intent of this attempt, although another attempt wrote the
+            // id into the row.
             Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
@@ -407,7 +408,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Records the state of a payment that stays open, so that readers of the ledger see it.
+    /// Writes an open state of the payment into the ledger. Returns the payment as pending, or as ended if another
+    /// attempt has ended it.
     async fn wait(
         &self,
         payment: Payment,

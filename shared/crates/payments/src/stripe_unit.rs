@@ -1,4 +1,4 @@
-//! The unit in which Stripe counts a currency, which is not always the minor unit of ISO 4217.
+//! The unit of amounts at Stripe. For some currencies, this unit is not the minor unit of ISO 4217.
 //!
 //! Our amounts are in minor units of ISO 4217, from the request to the ledger. Only requests to Stripe and replies from Stripe use
 //! Stripe's unit. Sending an amount in the wrong unit would charge a hundred times too much or too little. So each amount is

@@ -52,7 +52,7 @@ pub enum RedisAuth {
 /// An IAM user, and the cache that it logs in to (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IamLogin {
-    /// The user's id. ElastiCache requires that the user's name is the same.
+    /// The user's id. ElastiCache requires that the user's name is equal to the id.
     pub user: String,
     /// The name of the serverless cache, or the id of the replication group.
     pub cache_name: String,
@@ -72,7 +72,7 @@ pub enum CacheType {
 }
 
 impl RedisConfig {
-    /// The settings for the server at `url`, with defaults for everything else.
+    /// The settings for the server at `url`, with the defaults of all other settings.
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: Some(SecretSource::Given(Secret::new(url))),

@@ -51,8 +51,8 @@ impl Endpoint {
             #[cfg(feature = "iam")]
             RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
         };
-        // A token is a credential, so it needs TLS. The token replaces user and password, so the URL must
-        // have neither.
+        // A token is a credential, so it needs TLS. The token replaces user and password, so the URL must not have
+        // them.
         if login.is_some() && !(uses_tls(&info) && is_without_login(&info)) {
             return Err(Reason::InvalidUrl);
         }
@@ -94,7 +94,7 @@ impl Endpoint {
             Client::Standalone(client) => {
                 let lost = state.clone();
                 let mut config = AsyncConnectionConfig::new()
-                    // No time limits, because the caller applies its own.
+                    // No time limits, because the caller has a time limit.
                     .set_connection_timeout(None)
                     .set_response_timeout(None)
                     .set_push_sender(move |push: redis::PushInfo| {

@@ -34,7 +34,7 @@ pub struct HealthCheck {
     /// Whether the server holds all keys. If the server holds only part of the keys, the operations succeed only for
     /// some keys.
     pub all_keys: Result<(), Reason>,
-    /// What the server reports about itself; `None` if the user may not run `INFO`.
+    /// The facts from `INFO`; `None` if the user may not run `INFO`.
     pub server: Option<ServerInfo>,
 }
 
@@ -138,8 +138,8 @@ impl RedisClient {
             .arg("EX")
             .arg(KEY_SECONDS);
         probe.cmd("GET").arg(key);
-        // The first command runs the script by its text, so the server knows the script, even after a `SCRIPT FLUSH`.
-        // The next command then proves the permission to run the script by its digest.
+        // The first command runs the script by its text. After that, the server has the script, even if there was a
+        // `SCRIPT FLUSH` before. The next command then proves the permission to run the script by its digest.
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
@@ -210,7 +210,7 @@ fn is_text(reply: Option<&RedisResult<Value>>, text: &str) -> bool {
     read.is_some_and(|value| String::from_redis_value_ref(value).is_ok_and(|read| read == text))
 }
 
-/// Whether the reply to `HELLO` says that the server is a cluster node.
+/// Whether the server is a cluster node according to its reply to `HELLO`.
 fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
     let Some(Ok(hello)) = replies.get(reply::HELLO) else {
         return false;

@@ -21,8 +21,8 @@ pub(super) enum Request<'a> {
     Command(&'a Cmd),
     /// A command that is sent to this node of a cluster, regardless of the keys in the command.
     ToNode(&'a Node, &'a Cmd),
-    /// Commands that are sent together, each with its own reply. All must be safe to repeat: while a slot moves, a
-    /// node may run some of them and reject another.
+    /// Commands that are sent together. Each command has its own reply, and must be safe to repeat. While a slot moves,
+    /// a node may run some of the commands and reject others.
     Pipeline(&'a Pipeline),
     /// Two commands on the same key that are sent together; both must be safe to repeat. An error reply to the first one
     /// is the error of the request; an error reply to the second one is in the result.
@@ -41,7 +41,7 @@ pub(super) struct CompareAndSet<'a> {
     pub(super) expiry: Option<(&'a str, &'a str)>,
 }
 
-/// A node of a cluster, by the address in the cluster's own configuration.
+/// A node of a cluster, by its address in the configuration of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Node {
     pub(super) host: String,
@@ -154,8 +154,8 @@ impl Node {
 impl ScriptCall<'_> {
     async fn send(&self, connection: &mut Connection) -> RedisResult<Value> {
         match send(connection, &self.by_digest()).await {
-            // `EVAL` runs the script by its text, and from then on the server knows the script. `SCRIPT LOAD` would load
-            // it on one node only.
+            // `EVAL` runs the script by its text, and from then on the server has the script. `SCRIPT LOAD` would load
+            // the script on one node only.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 send(connection, &self.by_text()).await
             }

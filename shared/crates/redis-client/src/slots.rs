@@ -1,4 +1,4 @@
-//! The hash slots of a cluster: which master holds which keys.
+//! The hash slots of a cluster. They determine the master of each key.
 //!
 //! Outside cluster mode the client connects to one node. That node may hold all keys, as in a cluster with one master
 //! (ElastiCache's cluster mode with one shard). If the node holds only part of the keys, commands for the other keys

@@ -25,7 +25,7 @@ pub(super) struct Switchboard {
 pub(super) struct Settings {
     /// The server to which new connections are forwarded.
     server: SocketAddr,
-    /// The source address of connections to the server; `None` means this host's own address.
+    /// The source address of connections to the server; `None`: the default address of this host.
     source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
     pub(super) listener: Option<JoinHandle<()>>,

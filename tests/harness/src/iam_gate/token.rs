@@ -194,7 +194,7 @@ mod tests {
 
     use super::{CacheKind, IamUser};
 
-    /// Test vectors: a user, a token that AWS's own library signed for this user, and the time of the signature.
+    /// Test vectors: a user, a token that AWS's library signed for this user, and the time of the signature.
     fn vectors() -> Vec<(IamUser, String, i64)> {
         let file =
             include_str!("../../../../shared/crates/redis-client/src/login/token/vectors.json");

@@ -264,7 +264,8 @@ impl Supervisor {
             .await;
     }
 
-    /// Settles everything that depends on an ended process: its invocations, and callers that wait for its start or freeze.
+    /// Settles the invocations of a process that has ended. Also answers the callers that wait for the start or the freeze
+    /// of this process.
     async fn process_ended(&mut self, reason: &str) {
         let started = !self.is_starting();
         self.instance = None;

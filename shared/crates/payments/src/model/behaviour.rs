@@ -1,4 +1,4 @@
-//! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
+//! Computes the next request of a run from the replies so far, with the real [`Attempt`].
 //!
 //! The ledger and the provider of a run give the replies of a script. After the last reply of the script, the run stops at the request that
 //! has no reply. That request is the run's next request. In this way, the model uses the real steps. The next request depends only on the

@@ -163,8 +163,8 @@ fn all_errors_are_reported_at_once() {
     }
 }
 
-/// The provider must get exactly the text that the client sent. A person who reads the text must see exactly
-/// the text that is stored.
+/// The provider must get exactly the text that the client sent. The text on screen must be exactly the text that is
+/// stored.
 #[test]
 fn a_text_that_would_differ_at_the_provider_or_on_screen_is_rejected() {
     let metadata = |name: &str, value: &str| with("metadata", json!({ name: value }));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// are read from the provider.
 #[derive(Deserialize)]
 pub(super) struct Event {
-    /// The event's id. It is the same in every delivery.
+    /// The event's id. Every delivery of the event has this id.
     pub(super) id: String,
     /// The event's type, for example `payment_intent.succeeded`.
     #[serde(rename = "type")]
@@ -59,7 +59,7 @@ impl Event {
         self.data.object.object == "payment_intent"
     }
 
-    /// Whether the event says that the customer was charged.
+    /// Whether the event reports a charge of the customer.
     pub(super) fn is_of_charge(&self) -> bool {
         self.kind == "payment_intent.succeeded"
     }

@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// A signature that Stripe's own library made; `vectors.py` wrote it.
+    /// A signature from Stripe's library; `vectors.py` wrote it.
     #[derive(Clone, Deserialize)]
     struct Vector {
         secret: String,
