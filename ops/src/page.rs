@@ -1,7 +1,7 @@
 //! The output of a command.
 //!
 //! A page consists of lines, tables and lists. [`visible`] escapes every text in it. So a name that a client chose cannot end
-//! a line, move the cursor or reverse the text. Commands print only pages.
+//! a line, move the cursor or reverse the text. All output of commands consists of pages.
 
 use std::fmt;
 

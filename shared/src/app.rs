@@ -1,8 +1,8 @@
 //! The composition root of a process: its settings and its clients.
 //!
-//! [`App`] reads the settings once and builds each client at its first use, once per process. A function gets one
-//! service from the app, and the app gives that service its clients. So a process has one connection to Redis and one
-//! pool for MongoDB. A function links only the clients that its service uses.
+//! [`App`] reads the settings once. It builds each client once per process, at the first use of the client. A function
+//! gets one service from the app, and the app gives that service its clients. So a process has one connection to Redis
+//! and one pool for MongoDB. A function links only the clients that its service uses.
 
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};

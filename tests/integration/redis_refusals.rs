@@ -71,8 +71,8 @@ async fn a_server_at_maxclients_is_too_many_clients() {
     }
 }
 
-/// This test does not run on macOS, whose loopback interface has only one address. It always runs on Redis, because
-/// Valkey in protected mode accepts all loopback addresses. The test
+/// This test runs only on Linux, because the loopback interface of macOS has only one address. It always runs on Redis,
+/// because Valkey in protected mode accepts all loopback addresses. The test
 /// `the_reply_of_the_server_determines_the_error_code` has the replies of Redis and Valkey in protected mode.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -15,7 +15,7 @@ PUBLIC = {
     ("HEAD", "/api/health/detailed"),
     ("POST", "/api/payments/webhook"),
 }
-# Functions without a route: a schedule or other functions invoke them.
+# Functions without a route. A schedule or other functions invoke them.
 INVOKED = {"payments-reconcile", "idempotency"}
 # Functions that open no connection.
 WITHOUT_TLS = {"health"}

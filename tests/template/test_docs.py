@@ -78,7 +78,7 @@ class Documents(unittest.TestCase):
     def test_log_messages_that_the_runbook_names_are_logged(self):
         text = re.sub(r"^ *```.*?^ *```", "", page("runbook"), flags=re.MULTILINE | re.DOTALL)
         quoted = {" ".join(part.split()).removesuffix("…").rstrip(" ,:") for part in re.findall(r"`([^`]+)`", text)}
-        # A message has three plain words or more; a command also has other characters.
+        # A message consists of three or more plain words. A command has other characters too.
         named = {part for part in quoted if re.fullmatch(r"[a-z]+(?:[:,]? [a-z]+){2,}", part)}
         self.assertGreater(len(named), 5, named)
         sources = [file.read_text(encoding="utf-8") for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.rs")]

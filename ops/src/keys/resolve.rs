@@ -164,7 +164,7 @@ fn preview(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> Pa
     Page::list(&pairs).with_line(consequence)
 }
 
-/// Asks for confirmation at the terminal. Any answer except yes means no.
+/// Asks for confirmation at the terminal. Only the answer yes confirms.
 fn confirm(question: &Page) -> Result<(), String> {
     let shown = write!(io::stderr(), "{question}Resolve it? [y/N] ");
     shown.map_err(|error| format!("cannot ask: {error}"))?;

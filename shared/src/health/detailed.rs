@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn only_critical_services_make_the_overall_status_unhealthy() {
         use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
-        // Each case has three statuses: of one service, overall if that service is critical, and overall if it is not
-        // critical.
+        // Each case has the status of one service and two overall statuses: one if that service is critical, and one if
+        // it is not.
         let cases = [
             (Healthy, Healthy, Healthy),
             (Connected, Healthy, Healthy),

@@ -3,7 +3,7 @@
 //! The proxy simulates the outage of a managed service: the server's address stays the same for clients, and the server keeps
 //! running. Each fault is a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs
 //! on its own thread, so that a busy test or a frozen client does not stop it. The proxy copies the bytes of any protocol. It
-//! recognises the commands of Redis and MongoDB only to count them.
+//! recognises the commands of Redis and MongoDB, to count them and to lose replies to them.
 //!
 //! A silenced connection (`black_hole`, `drop_next_reply`) stays silent after `heal`, because TCP delivers nothing after lost
 //! bytes.
@@ -132,8 +132,8 @@ impl FaultProxy {
     /// Delays every reply by `delay`, so each round trip takes `delay` longer. On an idle machine the error is under a
     /// millisecond.
     ///
-    /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. The proxy does not delay the opening
-    /// of a connection, but it delays each reply of a handshake.
+    /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. The opening of a connection is not
+    /// delayed, but each reply of a handshake is delayed.
     pub fn delay(&self, delay: Duration) {
         self.board.set_delay(Delay::Constant(delay));
     }

@@ -67,7 +67,7 @@ impl OwnedProcess {
         }
         let Some(pid) = self.living() else { return };
         kill_process(pid, Signal::STOP).expect("a living child takes signals");
-        // This call waits only for a stop. It does not collect the exit status, because `Child` must collect it.
+        // This call waits only for a stop. The exit status is not collected here, because `Child` must collect it.
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let start = Instant::now();
         while !matches!(waitid(WaitId::Pid(pid), stopped), Ok(Some(_))) {

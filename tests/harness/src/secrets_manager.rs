@@ -1,7 +1,7 @@
 //! A simulated AWS Secrets Manager: moto, from PyPI.
 //!
-//! Moto keeps secrets in memory and accepts every signature. Functions reach it through a proxy, which counts their reads and can
-//! simulate an outage.
+//! Moto keeps secrets in memory and accepts every signature. Functions connect to moto through a proxy, which counts reads and
+//! can simulate an outage.
 
 use serde_json::{Value, json};
 

@@ -95,8 +95,8 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
     assert_eq!(engine.counts().unknown, 20);
 }
 
-/// The Lua script reads only the header of a record to decide on a claim or a write. It checks the
-/// body only before it copies or returns the body.
+/// The Lua script reads only the header of a record to decide on a claim or a write. The script checks the body only
+/// before it copies or returns it.
 #[tokio::test]
 async fn a_damaged_body_is_never_copied_or_replayed() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_LEASE_MS", "1500");

@@ -139,8 +139,8 @@ async fn a_killed_process_leads_to_no_second_charge() {
     join_all(deaths).await;
 }
 
-/// The process is frozen before the charge. It is thawed long after the end of its lease, when other callers have
-/// already claimed the key.
+/// The process is frozen before the charge. Long after the end of its lease, when other callers have already claimed
+/// the key, the process is thawed.
 #[tokio::test]
 async fn a_process_frozen_past_its_lease_charges_once() {
     let payment = Payment::new().await;

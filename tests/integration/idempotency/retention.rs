@@ -7,8 +7,8 @@ use shared::idempotency::{Blocked, ClaimOutcome};
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 
-/// These stores keep an unknown key until the key is resolved. Redis without another store is not in this test:
-/// it deletes the key one retention after the last write.
+/// These stores keep an unknown key until the key is resolved. This test does not include Redis without another store,
+/// which deletes the key one retention after the last write.
 #[tokio::test]
 async fn an_unknown_key_does_not_expire_with_the_retention() {
     let stages = [

@@ -493,8 +493,8 @@ async fn without_redis_mongodb_decides_the_same_and_reports_it() {
     .await;
 }
 
-/// Redis holds only hints (copies of some records), so the engine lists keys from MongoDB and creates the
-/// index there.
+/// Redis holds only hints (copies of some records). So the engine lists keys from MongoDB and creates the index in
+/// MongoDB.
 #[tokio::test]
 async fn keys_are_listed_and_indexed_in_mongodb() {
     let stage = Stage::tiered().await;

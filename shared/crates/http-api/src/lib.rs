@@ -195,8 +195,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The value of a `Retry-After` header: the wait in seconds. It is rounded up to a whole number; the minimum is one
-/// second.
+/// The value of a `Retry-After` header: the wait, rounded up to whole seconds. The minimum is one second.
 pub fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64)
 }

@@ -18,9 +18,10 @@ pub enum Caller {
     /// There is no authorizer.
     #[default]
     Unchecked,
-    /// The authorizer verified a JSON Web Token with this `sub` claim; `None`: it gave no usable claim.
+    /// The authorizer verified a JSON Web Token with this `sub` claim; `None`: the token has no usable claim.
     Jwt(Option<String>),
-    /// A Lambda authorizer, or another kind of authorizer, gave this `tenant`; `None`: it gave no usable name.
+    /// A Lambda authorizer, or another kind of authorizer, gave this `tenant`; `None`: the authorizer gave no usable
+    /// name.
     Lambda(Option<String>),
 }
 

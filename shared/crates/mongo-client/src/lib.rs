@@ -123,8 +123,9 @@ impl Mongo {
     /// Runs `call` on the database and returns its result. Reads return only data that a majority of the servers has,
     /// and writes wait for a majority.
     ///
-    /// `call` may run twice. If the client in use gets no reply in its share of the time, its connection may have died
-    /// during a freeze. `call` then runs again on a new client, so `call` must recognise the effect of its first run.
+    /// `call` may run twice. If the client in use gets no reply in its share of the time, the connection may have
+    /// broken during a freeze. `call` then runs again on a new client, so `call` must recognise the effect of its first
+    /// run.
     ///
     /// # Errors
     ///

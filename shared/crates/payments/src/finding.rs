@@ -22,7 +22,7 @@ pub enum ProviderFinding {
     Unreachable(&'static str),
 }
 
-/// What one attempt has found at the provider so far, and whether the ledger acknowledged its writes.
+/// What one attempt has found at the provider so far, and whether the ledger acknowledged the attempt's writes.
 pub(super) struct Findings {
     latest: Mutex<ProviderFinding>,
     is_recorded: Mutex<bool>,

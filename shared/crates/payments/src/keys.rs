@@ -13,9 +13,9 @@
 //! Reopening is safe. Each attempt first opens or finds the payment's row. An attempt after a reopening assumes that an earlier attempt
 //! may still be running. Processing an event twice is harmless.
 //!
-//! The run does not resolve the keys of other work. It counts the unknown keys of other work, and an alarm watches the oldest one. An
-//! abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then only the
-//! key's record shows the next attempt that an earlier attempt may have acted.
+//! The run does not resolve the keys of other work. It counts the unknown keys of other work. An alarm watches the age of the oldest
+//! one. An abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then
+//! only the key's record shows the next attempt that an earlier attempt may have acted.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ use super::payment::{Payment, id_of};
 pub(super) struct UnfinishedKeys {
     /// The number of keys that the run completed or reopened.
     pub(super) finished: u64,
-    /// The number of keys whose outcome is unknown until their owner or an operator resolves them. This number includes damaged keys that
-    /// the store lists as unfinished.
+    /// The number of keys with an unknown outcome. The owner of such a key, or an operator, has to resolve it. This number includes
+    /// damaged keys that the store lists as unfinished.
     pub(super) unknown: u64,
     /// How long the oldest unknown key has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,

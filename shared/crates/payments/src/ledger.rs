@@ -3,8 +3,8 @@
 //! The idempotency engine forgets a key after the key's retention, and the engine's store can lose a key. A payment's row stays. The row
 //! has the id of the payment's intent at the provider. Once the payment has ended, the row also has the bytes of the final response.
 //!
-//! Each write is a compare-and-set on the state that it expects. If two attempts write, the second attempt reads the row that the first one
-//! wrote, and continues from there.
+//! Each write is a compare-and-set: it is applied only if the row has the expected state. If two attempts write, the second attempt reads
+//! the row that the first one wrote, and continues from there.
 
 mod file_ledger;
 pub(super) mod files;
@@ -84,7 +84,7 @@ pub(super) enum QueueOrder {
     },
 }
 
-/// A change of a row. It applies only if the payment is open.
+/// A change of a row. A change is applied only if the payment is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Sets the intent of a payment that has none.

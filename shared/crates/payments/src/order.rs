@@ -121,7 +121,7 @@ impl Order {
         }
     }
 
-    /// Why Stripe cannot charge exactly this amount; `None` if it can.
+    /// Why Stripe cannot charge exactly this amount; `None` if Stripe can charge it.
     fn amount_error(&self) -> Option<BodyError> {
         match StripeUnit::of(&self.currency) {
             None => Some(BodyError::new(
@@ -248,7 +248,7 @@ fn return_url(body: &mut Body<'_>, environment: &Environment) -> Option<String> 
     Some(url.parsed)
 }
 
-/// Whether Stripe accepts the name of a metadata member. Stripe does not take brackets as characters of a name; it reads them as nested
+/// Whether Stripe accepts the name of a metadata member. A name with brackets is not accepted, because Stripe reads brackets as nested
 /// members.
 fn is_metadata_key(key: &str) -> bool {
     let bracketed = key.contains(['[', ']']);

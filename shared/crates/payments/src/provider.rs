@@ -52,7 +52,8 @@ pub(super) trait Provider: Send + Sync {
     async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 }
 
-/// A payment at the provider. It has no `Debug`, because its secret gives a browser access to the payment.
+/// A payment at the provider. This type has no `Debug`, because the intent's secret gives a browser access to the
+/// payment.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Intent {
     /// The provider's id of the intent.
@@ -105,10 +106,12 @@ pub(super) enum IntentStatus {
 /// Why the provider returned no intent. Each variant has a code of the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProviderError {
-    /// The request had no effect: it was not sent, or the provider refused it before processing (credentials, rate limit).
+    /// The request had no effect. The request was not sent, or the provider refused it before processing (credentials,
+    /// rate limit).
     #[error("provider did not process the request: {0}")]
     NotProcessed(&'static str),
-    /// The provider processed the request and rejected it. It would also reject each repetition of the request.
+    /// The provider processed the request and rejected it. The provider would also reject each repetition of the
+    /// request.
     #[error("provider rejected the request: {0}")]
     Rejected(&'static str),
     /// The request may have taken effect.

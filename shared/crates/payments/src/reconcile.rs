@@ -23,7 +23,8 @@ use super::{Payment, Setup, State, Timestamp, keys};
 
 /// Reconciles open payments on a schedule.
 pub struct Reconciler {
-    /// The service that reconciles. `None`: no ledger or no provider is configured, and a run only reads idempotency keys.
+    /// The service that reconciles. `None`: no ledger or no provider is configured. Then a run does nothing except read
+    /// idempotency keys.
     service: Option<PaymentService>,
     idempotency: Idempotency,
     metrics: Metrics,
@@ -308,7 +309,8 @@ impl ReconcileReport {
         ]
     }
 
-    /// Reconciles payments that were created before `due`. Stops when the run has looked at each of them or the time is over.
+    /// Reconciles payments that were created before `due`. Stops when the run has looked at each of these payments, or the
+    /// time is over.
     async fn reconcile_all(
         &mut self,
         service: &PaymentService,

@@ -1,7 +1,7 @@
 //! The final responses of payments, byte for byte.
 //!
 //! When a payment ends, its response is rendered here once and stored in the ledger. Every later request gets these bytes, so a new
-//! version of this code cannot change them. Only this module of the crate renders HTTP.
+//! version of this code cannot change them. No other module of this crate renders HTTP.
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};

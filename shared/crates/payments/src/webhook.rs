@@ -69,7 +69,7 @@ pub enum EventAnswer {
     },
     /// The provider has to send the event again.
     RetryLater,
-    /// Another delivery of this event is being processed. Its lease ends after this time.
+    /// Another delivery of this event is being processed. The lease of that delivery ends after this time.
     InProgress(Duration),
     /// Another event had the same id.
     IdReused,
@@ -298,7 +298,7 @@ impl Webhook {
 
 /// How an event contradicts the ledger, if it does.
 ///
-/// Our steps confirm an intent only after the intent's id is in the payment's row. Our steps end a payment as not charged only when
+/// Our steps confirm an intent only after the intent's id is in the payment's row. Our steps end a payment as not charged only if
 /// the intent can no longer be charged. If a charge contradicts one of these rules, our steps did not make that charge.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {

@@ -1,6 +1,6 @@
 //! The settings of the Redis client.
 //!
-//! They hold the URL as text. A process with an invalid URL starts. Then every command fails, and health reports the
+//! The URL is stored as text. A process with an invalid URL starts. Then every command fails, and health reports the
 //! reason.
 
 use std::time::Duration;

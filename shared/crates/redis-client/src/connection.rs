@@ -1,4 +1,5 @@
-//! One connection to a server or a cluster, and its state: whether it is lost, its age, and the time of its last reply.
+//! One connection to a server or a cluster, and the state of the connection: whether it is lost, its age, and the time
+//! of the last reply.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +48,7 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// The state of one connection. Its clones and the task that reads its socket share it.
+/// The state of one connection. All clones of the connection, and the task that reads the socket, share this state.
 #[derive(Clone)]
 pub(super) struct ConnectionState(Arc<Inner>);
 

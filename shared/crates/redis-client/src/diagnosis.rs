@@ -10,8 +10,8 @@ use redis::{ErrorKind, RedisError};
 use super::login::NO_CREDENTIALS;
 use super::reason::Reason;
 
-/// Texts of handshake errors. Servers send them under the code `ERR`, and the cluster client keeps only the text of
-/// a node's error. The first match applies.
+/// Texts of handshake errors. Servers send these texts with the code `ERR`. The cluster client keeps only the text of a
+/// node's error. The first match applies.
 const HANDSHAKE_ERRORS: [(&str, Reason); 14] = [
     (NO_CREDENTIALS, Reason::NoCredentials),
     ("AuthenticationFailed", Reason::AuthFailed),

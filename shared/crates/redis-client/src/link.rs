@@ -1,8 +1,8 @@
-//! Manages the one connection to Redis: opens it, tests it after idle time, and replaces it.
+//! Manages the connection to Redis: opens it, tests it after idle time, and replaces it.
 //!
-//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. If the
-//! server closed it, RESP3 reports that as soon as the process runs again. If the server reset it, the first write
-//! fails. If a network device dropped it, only the missing reply shows that. So a connection that was idle is pinged
+//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. If the server
+//! closed it, RESP3 reports that as soon as the process runs again. If the server reset it, the first write fails. If a
+//! network device dropped the connection, a missing reply is the only sign. So a connection that was idle is pinged
 //! with a short time limit before a command uses it. A connection on which a command timed out is not used again.
 //!
 //! The connection is a `MultiplexedConnection` of redis-rs, not its `ConnectionManager`. The manager reconnects in
@@ -37,11 +37,11 @@ const MEANINGFUL_CONNECT: Duration = Duration::from_secs(1);
 /// Maximum age of a connection that an IAM token opened. ElastiCache closes it after twelve hours, even with
 /// commands in flight.
 const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3_600);
-/// A connection to a read-only server is replaced if it is older than this. Such a connection may lead to a primary
-/// that was demoted.
+/// A connection to a read-only server is replaced if the connection is older than this. Such a connection may lead to a
+/// primary that was demoted.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
-/// At most one connection to Redis, and what is needed to open it.
+/// At most one connection to Redis, and the settings and locks for opening it.
 pub(super) struct Link {
     address: Address,
     /// The maximum age of a connection; `None`: unlimited.

@@ -27,7 +27,7 @@ const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
 pub struct HealthCheck {
     /// The time of the one round trip that all operations share.
     pub latency: Duration,
-    /// Each operation with its outcome, in the order of execution.
+    /// The outcome of each operation, in the order of execution.
     pub operations: [(Operation, Result<(), Reason>); 5],
     /// Whether the value read is the value written; `None` if the write or the read failed.
     pub value_matches: Option<bool>,
@@ -143,8 +143,8 @@ impl RedisClient {
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
-        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect may
-        // run it. In cluster mode, `HELLO` would have no node as its target.
+        // `HELLO` reports whether the server is a cluster node. `HELLO` changes nothing, and every user that can
+        // connect may run it. In cluster mode, `HELLO` would have no node as its target.
         if !self.inner.is_cluster {
             probe.cmd("HELLO").arg("3");
         }

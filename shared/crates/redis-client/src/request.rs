@@ -1,8 +1,8 @@
 //! Requests to Redis and how they are sent: directly to a standalone server, or along redirections in a cluster.
 //!
-//! The retries of the cluster client are off. They would follow redirections, but also repeat a command that may have
-//! run before its connection broke. So this module follows redirections itself, and repeats only commands that a node
-//! rejected without running them.
+//! The retries of the cluster client are off. These retries would follow redirections, but also repeat a command that
+//! may have run before its connection broke. So this module follows redirections itself, and repeats only commands that
+//! a node rejected without running them.
 
 use std::sync::LazyLock;
 use std::time::Duration;

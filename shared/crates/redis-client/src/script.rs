@@ -17,7 +17,7 @@ pub struct Script {
 
 impl Script {
     /// Creates a script from its Lua text. The script must use one key, or keys that share a `{tag}`, and declare them
-    /// all as `KEYS`. It must read the time from `TIME`. It reads its arguments by name, from the table `args`.
+    /// all as `KEYS`. It must read the time with `TIME`. It reads arguments by name from the table `args`.
     pub fn new(lua: &str, repeat: Repeat) -> Self {
         let text = format!("{NAMED_ARGUMENTS}{lua}");
         Self {

@@ -180,8 +180,8 @@ fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
 }
 
 /// Whether the server evicts our keys at its memory limit. All our keys have a TTL, so every policy except `noeviction`
-/// evicts them, including `volatile-*`. A server that evicts rejects a write only if it is full of other programs' keys
-/// without a TTL. Then the probe's write fails too.
+/// evicts them, including `volatile-*`. A server with such a policy rejects a write only if other programs' keys
+/// without a TTL fill the memory. Then the probe's write fails too.
 fn evicts(server: &ServerInfo) -> bool {
     server
         .eviction_policy

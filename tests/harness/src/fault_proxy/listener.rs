@@ -22,7 +22,7 @@ impl Switchboard {
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
-            // An error concerns only the connection that was being accepted, not the listener.
+            // An error concerns the connection that was being accepted. The listener still works.
             let Ok((client, _)) = listener.accept().await else {
                 continue;
             };

@@ -203,7 +203,7 @@ impl Switchboard {
         let listener = self.settings.lock().listener.take();
         if let Some(accepting) = listener {
             accepting.abort();
-            // The error only means that the task was cancelled.
+            // An error means that the task was cancelled.
             let _ = accepting.await;
         }
     }

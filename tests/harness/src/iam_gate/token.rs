@@ -13,10 +13,10 @@ use url::form_urlencoded;
 use crate::lambda::LambdaBuilder;
 use crate::percent_encoded::percent_encoded;
 
-/// A user, its cache, and the credentials that sign its tokens.
+/// An IAM user, the user's cache, and the credentials that sign the user's tokens.
 #[derive(Clone, Debug)]
 pub struct IamUser {
-    /// The user's id, which is also its name.
+    /// The user's id, which is also the user's name.
     pub name: String,
     /// The name of the cache.
     pub cache: String,

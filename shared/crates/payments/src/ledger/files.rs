@@ -66,7 +66,7 @@ pub(crate) struct Locked<'a> {
 ///
 /// # Cancel safety
 ///
-/// If the call is dropped while it waits, it takes no lock.
+/// A call that is dropped while it waits takes no lock.
 pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked<'_>> {
     create_private_folder(folder)?;
     let lock = create_private_file(&folder.join(".lock"))?;

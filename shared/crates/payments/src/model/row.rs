@@ -1,7 +1,7 @@
 //! The members of the payment's row that the steps depend on, and the writes on them.
 //!
 //! The ledger's [`Change::apply`] decides whether a write is applied, and returns the row after the write. This module
-//! only translates between the row of the model and the real row.
+//! translates between the row of the model and the real row.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The members of an event that are read: its id, its type, its mode, and the intent that it is about.
+//! The members of an event that are read: the event's id, type, mode and intent.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ where
 impl Event {
     /// Parses a body; `None` if it is not an event of Stripe.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        // serde would also accept an array, member by member.
+        // Without this check, serde would also accept an array and assign its items by position.
         let is_object = body.trim_ascii_start().starts_with(b"{");
         is_object.then(|| serde_json::from_slice(body).ok())?
     }
