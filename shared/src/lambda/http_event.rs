@@ -60,8 +60,7 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
 /// Characters that must be percent-encoded in a path. API Gateway decodes the path of a request.
 const NOT_IN_A_PATH: &AsciiSet = &NOT_IN_A_QUERY.add(b'?');
 
-/// The value that replaces a header value which HTTP does not allow. It is not valid text, so every endpoint rejects
-/// it as malformed.
+/// Replaces a header value that HTTP does not allow. It is not valid text, so every endpoint rejects it as malformed.
 const INVALID_TEXT: &[u8] = b"\xff";
 
 /// The longest request id of API Gateway.

@@ -121,7 +121,7 @@ impl Answer {
         );
     }
 
-    /// Checks that the body is JSON, and a problem document if the status is an error.
+    /// Checks that the body is JSON. If the status is an error, the body must be a problem document or a health report.
     fn check_body(&self) {
         if self.body.is_empty() {
             return;

@@ -57,7 +57,7 @@ pub struct Lambda {
 enum Home {
     /// A runtime on its own thread.
     Own(BackgroundRuntime),
-    /// The caller's runtime. The value holds the tasks of the Runtime API on it.
+    /// The caller's runtime. The value holds the tasks that run the Runtime API.
     Callers(JoinSet<()>),
 }
 

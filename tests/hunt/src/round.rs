@@ -28,8 +28,7 @@ const SETTLING: Duration = Duration::from_secs(60);
 struct Stories {
     /// The history of each payment.
     all: Vec<Arc<Mutex<Story>>>,
-    /// The number of times that a worker looked for a client to start. When no client is left, this number exceeds the number
-    /// of clients.
+    /// How often a worker looked for a client to start. When no client is left, this number exceeds the number of clients.
     came: AtomicUsize,
     /// Whether a double charge, a contradiction or a stale answer was found. Other findings are known only after all faults have
     /// ended.

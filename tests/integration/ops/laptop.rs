@@ -1,4 +1,4 @@
-//! `truebond-ops` on a developer's machine: without a store, or with the stores of `.env`.
+//! `truebond-ops` on a developer's machine: without a store, or with the stores that `.env` configures.
 
 use std::path::Path;
 use std::process::{Command, Output};

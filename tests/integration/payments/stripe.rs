@@ -238,8 +238,8 @@ async fn an_unreachable_provider_is_answered_as_unavailable() {
     assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
-/// The key was released after a request for ten euros. If a request for twenty euros could claim the key, it would
-/// confirm the intent for ten euros.
+/// The key was released after a request for ten euros. If a request for twenty euros could claim the key, that request
+/// would confirm the intent for ten euros.
 #[tokio::test]
 async fn a_released_key_is_refused_for_another_request() {
     let world = World::new().await;

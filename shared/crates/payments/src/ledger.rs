@@ -87,7 +87,7 @@ pub(super) enum QueueOrder {
 /// A change of a row. A change is applied only if the payment is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Sets the intent of a payment that has none.
+    /// Sets the intent of a payment without an intent.
     Attach { intent: String, livemode: bool },
     /// Changes the state to another open state.
     Move(State),

@@ -53,7 +53,7 @@ struct Shown<'a> {
     status_since: Timestamp,
 }
 
-/// The body of the response to an event of Stripe that was processed, or that needs no processing.
+/// The body of the response to a Stripe event that was processed or needs no processing.
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
@@ -106,7 +106,7 @@ impl Payment {
         reference
     }
 
-    /// Whether a saved response is a reference to a payment, and not a final response.
+    /// Whether a saved response is a reference to a payment instead of a final response.
     pub fn is_reference(saved: &SavedResponse) -> bool {
         saved.status == StatusCode::SEE_OTHER
     }
@@ -173,7 +173,7 @@ impl Payment {
     }
 }
 
-/// The response to an event of Stripe that was processed, or that needs no processing. Each delivery of the event gets the same response.
+/// The response to a Stripe event that was processed or needs no processing. Each delivery of the event gets the same response.
 pub(super) fn event_received() -> SavedResponse {
     let mut response = SavedResponse::new(StatusCode::OK, RECEIVED);
     let json = HeaderValue::from_static("application/json");

@@ -10,8 +10,8 @@
 //! - a charge contradicts the ledger ([`Anomaly`]), until an operator has resolved the contradiction,
 //! - the mode of the intent (live or test) is not the configured mode, until the configuration is repaired.
 //!
-//! The endpoint reports two problems but accepts the event: the intent has another amount than the payment, or the provider does not have
-//! the intent. Processing the event again would change nothing, and the reconciler looks at the payment anyway.
+//! In two cases, the endpoint reports a problem and accepts the event: the amount of the intent differs from the payment, or the provider
+//! does not have the intent. Processing the event again would change nothing, and the reconciler looks at the payment anyway.
 //!
 //! Other systems and environments may use the same Stripe account. Their events have no `metadata.payment_id`, or have another
 //! `metadata.environment`. Such events are accepted and ignored.

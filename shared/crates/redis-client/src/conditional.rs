@@ -71,7 +71,7 @@ impl RedisClient {
     async fn with_ttl(&self, key: &str, command: &Cmd) -> Result<Option<Stored>, Error> {
         let mut commands = Pipeline::with_capacity(2);
         commands.add_command(command.clone()).cmd("PTTL").arg(key);
-        // Otherwise an error reply to `PTTL` would hide the reply to the command.
+        // Without this setting, an error reply to `PTTL` would hide the reply to the command.
         commands.ignore_errors();
         let request = Request::Pair(&commands);
         let replies: Vec<Value> = typed(self.send(Repeat::Safe, &request).await?)?;

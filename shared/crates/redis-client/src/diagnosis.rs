@@ -1,4 +1,4 @@
-//! Maps errors of the client library to a [`Reason`]. The server's error code and text come first, then the kind of
+//! Maps errors of the client library to a [`Reason`]. The server's error code and text decide first, then the kind of
 //! the client library's error.
 
 use std::error::Error as StdError;

@@ -130,7 +130,7 @@ impl Endpoint {
         }
     }
 
-    /// The reason why the server closed the connection, found with a second connection.
+    /// Finds the reason why the server closed the connection, by opening a second connection.
     ///
     /// A server that rejects every client (connection limit, protected mode) replies with one line and closes the
     /// connection. The client library waits for the replies to its whole handshake and loses that line. A single

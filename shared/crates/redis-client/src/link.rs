@@ -28,8 +28,8 @@ use crate::{RedisAuth, RedisConfig};
 const IDLE_TEST_LIMIT: Duration = Duration::from_millis(200);
 /// For this time after a failed connect, no caller tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// The shortest wait whose timeout counts as a failure of the connection. A shorter wait was cut off by the caller's
-/// deadline, so the timeout proves nothing about the connection and is not logged.
+/// A timeout counts as a failure of the connection if the wait was at least this long. A shorter wait was cut off by
+/// the caller's deadline, so the timeout proves nothing about the connection and is not logged.
 const MEANINGFUL_WAIT: Duration = Duration::from_millis(200);
 /// If a connect with at least this time limit times out, no caller connects during the pause. A connect with less time
 /// was cut off by the caller's deadline.
@@ -63,7 +63,7 @@ pub(super) struct Link {
 pub(super) struct LiveConnection {
     /// The connection.
     pub(super) connection: Connection,
-    /// The endpoint, with its login, that the connection was opened to.
+    /// The endpoint of the connection, with the login.
     endpoint: Arc<Endpoint>,
     /// The state of the connection.
     pub(super) state: ConnectionState,

@@ -1,4 +1,4 @@
-//! Requests to Redis and how they are sent: directly to a standalone server, or along redirections in a cluster.
+//! Requests to Redis. A standalone server gets them directly. In a cluster, this module follows redirections.
 //!
 //! The retries of the cluster client are off. These retries would follow redirections, but also repeat a command that
 //! may have run before its connection broke. So this module follows redirections itself, and repeats only commands that
@@ -258,8 +258,8 @@ async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> Redi
     answer
 }
 
-/// Sends commands to the node that a slot is moving to, and returns the reply to each. Until the move ends, that node
-/// accepts each command only after `ASKING`.
+/// Sends commands to the node to which a slot is moving, and returns the reply to each command. Until the move ends,
+/// that node accepts each command only after `ASKING`.
 async fn ask(
     cluster: &mut ClusterConnection,
     commands: impl IntoIterator<Item = &Cmd>,

@@ -311,7 +311,7 @@ fn advance(
     }
 }
 
-/// The reply as an attempt with the planted bug understands it.
+/// Returns the reply that an attempt with the planted bug reads instead of the real reply.
 fn misread(protocol: &Protocol, reply: Reply) -> Reply {
     match (protocol.bug, reply) {
         (Some(Bug::DeclineWithoutCancelling), Reply::Intent(seen))

@@ -1,4 +1,4 @@
-//! The members of the payment's row that the steps depend on, and the writes on them.
+//! The members of the payment's row on which the steps depend, and the writes to these members.
 //!
 //! The ledger's [`Change::apply`] decides whether a write is applied, and returns the row after the write. This module
 //! translates between the row of the model and the real row.
