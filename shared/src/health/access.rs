@@ -52,7 +52,8 @@ impl Access {
     }
 
     /// Whether the sender of these headers may see the details. If the token does not match, the stored token may have
-    /// been rotated. So the stored token is read again. The pauses between these reads become longer and longer.
+    /// been rotated. So this function requests a newer value of the token. [`SecretCell`] makes pauses between the
+    /// reads of a secret.
     async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
         let (cell, shortest) = match &self.0 {
             Rule::EveryClient => return true,

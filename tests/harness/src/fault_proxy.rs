@@ -1,4 +1,4 @@
-//! A TCP proxy between a client and its server that injects network faults.
+//! A TCP proxy that injects network faults between a client and a server.
 //!
 //! The proxy simulates the outage of a managed service: the server's address stays the same for clients, and the server keeps
 //! running. Each fault is a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs

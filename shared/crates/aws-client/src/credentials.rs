@@ -57,7 +57,7 @@ impl CredentialsCell {
                 .credentials_provider()
                 .ok_or_else(|| Unavailable::new("no_credentials_provider"))?;
             let found = provider.provide_credentials().await;
-            // The text of the SDK's error is dropped, because it names hosts and files.
+            // The text of the SDK's error is dropped, because it contains names of hosts and files.
             let found = found.map_err(|_| Unavailable::new("no_credentials"))?;
             *self.held.lock() = found.expiry().is_some().then(|| found.clone());
             Ok(found)

@@ -96,7 +96,7 @@ impl Error {
         )
     }
 
-    /// Maps an error of the driver. The driver's text is dropped, because it names hosts.
+    /// Maps an error of the driver. The driver's text is dropped, because it contains names of hosts.
     pub(super) fn of_driver(error: &mongodb::error::Error) -> Self {
         match &*error.kind {
             ErrorKind::InvalidArgument { .. } => Self::InvalidUrl,

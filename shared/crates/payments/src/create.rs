@@ -226,7 +226,7 @@ impl PaymentContext<'_> {
     ///
     /// # Errors
     ///
-    /// If there is no such payment, or the ledger returns none: the answer to the request.
+    /// The answer to the request, if there is no such payment or the ledger did not return the payment.
     async fn check_accepted_before(&self, newly_invalid: &[BodyError]) -> Result<(), Answer> {
         match self.read().await? {
             Some(_) => Ok(()),

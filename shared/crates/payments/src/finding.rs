@@ -15,8 +15,8 @@ pub enum ProviderFinding {
     Intent(&'static str),
     /// The amount or the currency of the intent differs from the payment.
     AmountMismatch,
-    /// The provider does not have the intent that the ledger names. The API key may belong to another account
-    /// or mode.
+    /// The provider does not have the intent whose id is in the ledger. The API key may belong to another account or
+    /// mode.
     NoSuchIntent,
     /// The provider gave no usable answer. The value is the error code of the reason.
     Unreachable(&'static str),

@@ -51,8 +51,8 @@ pub(super) struct Parsed {
     pub(super) newly_invalid: Vec<BodyError>,
 }
 
-/// The metadata members that we set at the provider. An order with one of them is rejected, because the provider would get our value
-/// instead of the client's value.
+/// The metadata members that we set at the provider. An order with one of these members is rejected, because the provider would get
+/// our value instead of the client's value.
 pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
 const LARGEST_AMOUNT: i64 = 99_999_999;
 const LONGEST_METHOD: usize = 255;

@@ -119,7 +119,7 @@ pub(super) enum ProviderError {
     OutcomeUnknown(&'static str),
 }
 
-/// The error for an intent with an amount that no payment in its currency can have.
+/// The error for an intent whose amount is not possible in the intent's currency.
 pub(super) const UNEXPECTED_AMOUNT: ProviderError =
     ProviderError::OutcomeUnknown("unexpected_amount");
 

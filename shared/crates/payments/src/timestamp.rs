@@ -2,7 +2,7 @@
 //! is recent.
 //!
 //! A wrong clock can cancel a payment early or refuse an event. It cannot charge a payment twice. The text of a timestamp has a fixed
-//! width. So a store that compares the texts gets the order of the times.
+//! width. So the order of the texts is the order of the times.
 
 use std::fmt;
 use std::time::Duration;

@@ -87,7 +87,7 @@ pub enum Reason {
     /// Any other error reply.
     #[error("the server rejected the command")]
     Rejected,
-    /// The reply has a type that no reply to this command has.
+    /// The reply has an unexpected type.
     #[error("unexpected reply; check that the URL points to a Redis or Valkey server")]
     UnexpectedAnswer,
 }

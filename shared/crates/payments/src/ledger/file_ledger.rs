@@ -22,7 +22,7 @@ impl FileLedger {
         }
     }
 
-    /// Converts an I/O error at a payment's file into the ledger's error.
+    /// Converts an I/O error of a payment's file into the ledger's error.
     fn error(&self, id: &str, error: &io::Error) -> LedgerError {
         match error.kind() {
             // If serde_json cannot parse a file, the error has one of these kinds.

@@ -2,7 +2,7 @@
 //!
 //! The ledger and the provider of a run give the replies of a script. After the last reply of the script, the run stops at the request that
 //! has no reply. That request is the run's next request. In this way, the model uses the real steps. The next request depends only on the
-//! start and the replies. So for each start and replies, the request is computed once.
+//! start and the replies. So the request is computed once for each combination of start and replies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

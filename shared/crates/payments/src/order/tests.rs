@@ -245,8 +245,8 @@ fn the_parsed_form_of_a_return_url_is_stored() {
     assert!(accepted.newly_invalid.is_empty());
 }
 
-/// Regression: the error for a lone surrogate, which JavaScript and Python can write, named the whole body
-/// instead of the member.
+/// Regression: the error for a lone surrogate, which JavaScript and Python can write, pointed to the whole body instead
+/// of the member.
 #[test]
 fn a_lone_surrogate_is_reported_at_its_member() {
     let cases = [
