@@ -8,7 +8,7 @@ use shared::payments::{Payment, ProviderFinding, State};
 /// Advice for a payment in its current state.
 pub(crate) fn for_payment(payment: &Payment) -> &'static str {
     match payment.state {
-        // Only an intent that the ledger names is ever confirmed.
+        // Only an intent whose id is in the ledger is ever confirmed.
         open if open.is_open() && payment.intent.is_none() => {
             "The customer was not charged: the ledger names no payment intent. Safe: wait; let the client retry with the same key. payments-reconcile closes the payment once it is older than PAYMENT_CANCEL_AFTER_SECONDS."
         }
@@ -45,7 +45,7 @@ pub(crate) fn found(found: ProviderFinding) -> String {
     }
 }
 
-/// The text that says what ends an open payment, and when; `None`: the payment has ended.
+/// The text about what ends an open payment, and when; `None`: the payment has ended.
 pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Option<String> {
     let closed_at = payment.created_at.after(cancel_after);
     match payment.state {
@@ -75,7 +75,7 @@ pub(crate) const PROGRESS_NOT_VISIBLE: &str =
 /// The text for the result of a payment's key. The record holds a reference, and the ledger holds the response.
 pub(crate) const REFERENCE: &str = "a reference to the payment; the ledger answers retries";
 
-/// Advice for a key that refers to a payment which the ledger does not have.
+/// Advice for a key that refers to a payment that is not in the ledger.
 pub(crate) const LOST_REFERENCE: &str = "The key refers to a payment that this ledger does not have. Check ENVIRONMENT, MONGODB_DATABASE and LEDGER_DIR. If they are those of the functions, the row is lost and the customer may have been charged: see \"Restoring\" in docs/runbook.md.";
 
 /// Advice for a key.

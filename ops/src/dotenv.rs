@@ -1,7 +1,7 @@
-//! The file `.env`, read by the same rules as `make run` (`scripts/dotenv.sh`; a test compares the two).
+//! Reads the file `.env` by the rules of `make run` (`scripts/dotenv.sh`). A test compares the two programs.
 //!
-//! `.env` configures the functions on a developer's machine. Outside development the tool ignores the file, so that it never connects to a
-//! developer's store instead of the store of that environment.
+//! `.env` configures the functions on a developer's machine. Outside development the tool ignores the file. Otherwise it could connect to
+//! a developer's store instead of the store of that environment.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
@@ -25,7 +25,8 @@ impl Dotenv {
         self.0.get(variable).map(String::as_str)
     }
 
-    /// Parses the file. An error names the line but never quotes it, because the line may hold a secret.
+    /// Parses the file. An error contains the number of the line but not its text, because the line may contain a
+    /// secret.
     fn parse(text: &str) -> Result<Self, String> {
         let mut variables = BTreeMap::new();
         for (number, line) in (1..).zip(text.split('\n')) {

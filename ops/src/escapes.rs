@@ -1,7 +1,7 @@
 //! Escapes for invisible characters: reading them in arguments, and writing them in JSON.
 //!
-//! A client may choose a name with characters that a terminal obeys instead of printing. [`visible`](shared::text::visible)
-//! prints each as `\u{…}`, and an operator types the same escape.
+//! A name that a client chose may contain control characters for the terminal. [`visible`](shared::text::visible) prints
+//! each of these characters as `\u{…}`, and an operator types this escape.
 
 use shared::text::is_invisible;
 

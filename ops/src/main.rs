@@ -1,8 +1,8 @@
 //! `truebond-ops`: the operator's command line for payments and idempotency keys.
 //!
-//! The tool reads the same environment as the functions, and in development also the `.env` of `make run`. It asks the same stores, and
-//! changes only what a function may change. It settles a payment by asking the provider, and resolves a key as the function `idempotency`
-//! does. It never confirms a payment, and prints no credential.
+//! The tool reads the environment variables of the functions. In development, it also reads the `.env` of `make run`. It uses the stores
+//! of the functions, and makes only changes that a function can make. To settle a payment, it reads the payment's intent at the provider.
+//! It resolves a key as the function `idempotency` does. It never confirms a payment, and prints no credential.
 
 mod advice;
 mod arguments;

@@ -1,7 +1,7 @@
 //! The output of a command.
 //!
-//! A page consists of lines, tables and lists. Every text in it is escaped by [`visible`]. So a name chosen by a client cannot
-//! end a line, move the cursor or reverse the text. Commands print only pages.
+//! A page consists of lines, tables and lists. [`visible`] escapes every text in it. So a name that a client chose cannot end
+//! a line, move the cursor or reverse the text. All output of commands consists of pages.
 
 use std::fmt;
 
@@ -30,13 +30,13 @@ impl Page {
         Self(visible_json(&document.to_string()) + "\n")
     }
 
-    /// Rows below a heading. Each column is as wide as its widest cell.
+    /// A page with rows below a heading. Each column is as wide as its widest cell.
     pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Self {
         let heading = heading.map(str::to_owned);
         Self::columns(std::iter::once(&heading).chain(rows))
     }
 
-    /// A list of names and values. Each line has one name and its value.
+    /// A page with a list of names and values. Each line has one name and its value.
     pub(crate) fn list(pairs: &[(&str, String)]) -> Self {
         let rows = pairs
             .iter()

@@ -5,7 +5,7 @@ use crate::page::Page;
 /// The result of a command.
 pub(crate) struct Report {
     pub(crate) page: Page,
-    /// Whether the command read everything that it had to read. If not, the exit code is 1.
+    /// Whether the command read all data that it had to read. If not, the exit code is 1.
     pub(crate) is_complete: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The composition root of a process: its settings and its clients.
 //!
-//! [`App`] reads the settings once and builds each client at its first use, once per process. A function asks the app
-//! for the one service that it serves, and the service gets the clients that it needs. So a process has one connection
-//! to Redis and one pool for MongoDB, and a function links only the clients that its service uses.
+//! [`App`] reads the settings once. It builds each client once per process, at the first use of the client. A function
+//! gets one service from the app, and the app gives that service its clients. So a process has one connection to Redis
+//! and one pool for MongoDB. A function links only the clients that its service uses.
 
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
@@ -42,7 +42,7 @@ pub struct App {
 }
 
 impl App {
-    /// Creates the app from the variables that `lookup` returns. It connects to nothing.
+    /// Creates the app from the environment variables that `lookup` returns. Opens no connection.
     ///
     /// # Errors
     ///
@@ -51,9 +51,9 @@ impl App {
         Config::from_lookup(lookup).map(Self::new)
     }
 
-    /// Creates the app for the operator's tool. It reads the environment; in development, `written` gives the
-    /// values of variables that the environment does not have. The memory of this process never replaces Redis,
-    /// because that memory has no keys of the functions.
+    /// Creates the app for the operator's tool. Reads the environment variables. In development, `written` gives the
+    /// values of variables that are not set. The memory of this process never replaces Redis, because that memory has
+    /// no keys of the functions.
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl App {
         Ok(Self::new(config))
     }
 
-    /// Checks the URLs of Redis and MongoDB without asking a server or DNS. The functions start with an invalid
-    /// URL, and each use of it fails.
+    /// Checks the URLs of Redis and MongoDB. Sends no request to a server or to DNS. A function with an invalid URL
+    /// starts, but each use of the URL fails.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl App {
     }
 
     pub(crate) fn new(config: Config) -> Self {
-        // The values of the fields are constants. If a value were made by a call, that call could panic, and the other
-        // fields would then be dropped. So the function would link every client.
+        // The values of the fields are constants, because a call could panic. The code after a panic drops the other
+        // fields. That code would link every client into every function.
         Self {
             config,
             secrets: const { OnceLock::new() },
@@ -128,7 +128,7 @@ impl App {
         &self.config.payments
     }
 
-    /// The idempotency engine with the configured stores. It accepts every saved response, signed or not.
+    /// The idempotency engine with the configured stores. It accepts saved responses with and without a signature.
     pub fn idempotency(&self) -> Idempotency {
         self.idempotency_signing(None)
     }

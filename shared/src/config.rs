@@ -1,21 +1,26 @@
 //! The settings of a function, read from the environment once at the start.
 //!
-//! This is the only module that reads the environment. Every other module gets the part of [`Config`] that it needs. An
-//! unusable value stops the start with a [`ConfigError`] that names the variable. A store that is missing or down, or whose
-//! URL is invalid, does not stop the start: health reports it.
+//! This is the only module that reads the environment. Every other module gets the part of [`Config`] that it needs. If a
+//! value is unusable, the process does not start, and the [`ConfigError`] contains the name of the variable. If a store is
+//! missing or down, or its URL is invalid, the process starts, and health reports the problem.
 //!
-//! Some settings are safe only in development, and stop the start if `ENVIRONMENT` has another value. They are the
-//! sandbox, memory instead of a store, and a secret with fewer than 16 characters. The same applies to a key or
-//! credentials that are sent unencrypted to another host, and to a certificate that is not verified.
+//! Some settings are safe only in development. If `ENVIRONMENT` has another value, the process does not start with any
+//! of these settings:
 //!
-//! A secret is either the value of its variable, or is stored in AWS Secrets Manager. The ARN of a stored secret is in
-//! the variable with the suffix `_SECRET_ARN`. The stored secret has the text that the other variable would contain. If
-//! both variables are set, the start stops.
+//! - the sandbox,
+//! - memory instead of a store,
+//! - a secret with fewer than 16 characters,
+//! - a key or credentials that are sent unencrypted to another host,
+//! - a certificate that is not verified.
 //!
-//! A variable that is empty or blank counts as not set. `HEALTH_CRITICAL` is the exception: its empty value means "none".
+//! A secret is either the value of an environment variable, or is stored in AWS Secrets Manager. The ARN of a stored
+//! secret is in the variable with the suffix `_SECRET_ARN`. The stored secret has the text that the other variable
+//! would contain. If both variables are set, the process does not start.
 //!
-//! `docs/configuration.md` lists every variable with what it accepts, its default and its effect. A test compares that page with
-//! this module.
+//! A variable that is empty or blank counts as not set. `HEALTH_CRITICAL` differs: an empty value means "none".
+//!
+//! `docs/configuration.md` lists the accepted values, the default and the effect of every variable. A test compares that page
+//! with this module.
 
 mod health;
 mod idempotency;
@@ -50,7 +55,7 @@ pub(crate) struct Config {
     pub(crate) service: String,
     /// The version of this build, from Cargo.
     pub(crate) version: &'static str,
-    /// The environment that the process runs in.
+    /// The environment of the process: development, production or another name.
     pub(crate) environment: Environment,
     /// The settings of the Redis client.
     pub(crate) redis: RedisConfig,
@@ -68,7 +73,7 @@ pub(crate) struct Config {
     pub(crate) lambda: LambdaConfig,
 }
 
-/// What Lambda sets for a process.
+/// The settings that Lambda gives to a process.
 #[derive(Clone, Debug)]
 pub(crate) struct LambdaConfig {
     /// Whether there is a Runtime API to get invocations from.
@@ -87,9 +92,8 @@ impl Config {
         Self::from_lookup(process_variable)
     }
 
-    /// Reads the settings from the environment of this process, and from `written` for variables that are not set.
-    /// Outside development, `written` is ignored: it belongs to a developer, whose stores are not the stores of that
-    /// environment.
+    /// Reads the settings from the environment of this process. Variables that are not set there are read from
+    /// `written`. Outside development, `written` is ignored, because it contains a developer's stores.
     ///
     /// # Errors
     ///

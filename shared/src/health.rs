@@ -1,12 +1,12 @@
-//! The health endpoints: is the service working, what fails, and what is the fallback?
+//! The health endpoints. They report whether the service works, what fails, and what the fallback is.
 //!
 //! Each endpoint is one function. [`Liveness`] does no I/O: a process that responds is alive. [`RedisHealth`] writes
-//! and reads a key, which shows that Redis works, and not only that a connection is possible. [`DetailedHealth`] checks
-//! Redis, MongoDB and this process in parallel, under one deadline, and summarises the results.
+//! and reads a key, because a connection alone does not show that Redis works. [`DetailedHealth`] checks Redis, MongoDB
+//! and this process in parallel, under one deadline, and summarises the results.
 //!
-//! A probe measures facts, and a pure function derives the report from them. A result is reused for a while, so
-//! that many health requests do not load Redis. Only callers with permission get more than the status (`access`).
-//! No check panics, hangs or shows a credential.
+//! A probe measures facts, and a pure function derives the report from these facts. A result is reused for a while, so
+//! that many health requests cause few probes. Only callers with permission get the details; other callers get the
+//! status (`access`). No check panics, hangs or shows a credential.
 
 mod access;
 mod assessment;
@@ -39,7 +39,7 @@ pub enum Status {
     Healthy,
     /// The service works. MongoDB is reported with this value instead of `healthy`.
     Connected,
-    /// The service works, but something needs attention.
+    /// The service works, but there is a problem that needs attention.
     Degraded,
     /// The server is reachable but does not work.
     Unhealthy,

@@ -1,17 +1,16 @@
 //! Runs a binary as a Lambda function.
 //!
-//! [`serve`] does what all functions have in common. It reads the configuration, starts logging, and gets
-//! invocations from the Runtime API. It converts an API Gateway event into an [`Invocation`], and a [`Response`]
-//! back into what API Gateway expects. [`serve_events`] does the same for a function that is invoked directly,
-//! without HTTP.
+//! [`serve`] does what all functions have in common. It reads the configuration, starts logging, and gets invocations
+//! from the Runtime API. It converts each event of API Gateway into an [`Invocation`], and each [`Response`] into the
+//! format of API Gateway. [`serve_events`] serves a function that is invoked directly, without HTTP.
 //!
-//! A panic in a handler becomes a problem document or a function error, and the process continues. The release
-//! profile needs `panic = "unwind"` for that. If Lambda allows several invocations per process
-//! (`AWS_LAMBDA_MAX_CONCURRENCY`), they run in parallel.
+//! A panic in a handler becomes a problem document or a function error, and the process continues. The release profile
+//! needs `panic = "unwind"` for that. If Lambda allows several invocations per process (`AWS_LAMBDA_MAX_CONCURRENCY`),
+//! the invocations run in parallel.
 //!
-//! There is no shutdown work when Lambda ends the process (SIGTERM). Every write is acknowledged before its
-//! response, all log lines are written before it, and the operating system closes the connections. To receive the signal, a
-//! function would have to register as an extension, which costs a request at each start.
+//! When Lambda ends the process (SIGTERM), there is no shutdown work. Every write is acknowledged before its response,
+//! and all log lines are written before the response. The operating system closes the connections. To receive the
+//! signal, a function would have to register as an extension, which costs a request at each start.
 //!
 //! Only this module uses `lambda_http`.
 //!
@@ -55,8 +54,8 @@ const CRATES: &[&str] = &[
 /// The part of an invocation's time that is reserved for sending the response.
 const ANSWER_RESERVE: Duration = Duration::from_millis(100);
 
-/// Reads the configuration, starts logging, builds the state from the [`App`], and calls `run`, which handles
-/// invocations until Lambda ends the process. `run` gets the start time of the process, to validate Lambda's deadlines.
+/// Reads the configuration, starts logging, builds the state from the [`App`], and calls `run`. `run` handles
+/// invocations until Lambda ends the process. It gets the start time of the process, to validate Lambda's deadlines.
 fn start<S>(
     build: impl FnOnce(&App) -> S,
     run: impl AsyncFnOnce(SystemTime, Arc<S>) -> Result<(), lambda_http::Error>,
@@ -107,8 +106,8 @@ fn deadline(context: &Context, process_started: SystemTime) -> Deadline {
     Deadline::of_invocation(context.deadline, process_started).reserving(ANSWER_RESERVE)
 }
 
-/// Logs the location of a panic. Its message is not logged, because it can quote data: a failed string slice quotes
-/// the string.
+/// Logs the location of a panic. The message is not logged, because it can contain data. For example, the message of a
+/// failed string slice contains the string.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic

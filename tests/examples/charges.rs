@@ -1,5 +1,5 @@
-//! A function for the hunt that charges by one direct call. Only the engine prevents a second charge: there is no ledger, no
-//! intent, and no idempotency key for the provider.
+//! A function for the hunt that charges with one direct call. Only the engine prevents a second charge, because there is no
+//! ledger, no intent, and no idempotency key for the provider.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct Till {
     patience: Duration,
 }
 
-/// The period in which the policy `Rerun` allows another attempt, longer than any hunt.
+/// The period in which the policy `Rerun` allows another attempt. It is longer than any hunt.
 const WINDOW: Duration = Duration::from_secs(3_600);
 
 fn main() -> ExitCode {
@@ -96,8 +96,8 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
 }
 
 impl Till {
-    /// Does the same as [`Idempotency::run`], but does not drop the work at the end of the lease. So a process that was
-    /// frozen completes the key late, after another process has taken over.
+    /// Does the same as [`Idempotency::run`], except that the work continues after the end of the lease. So after
+    /// another process has taken over, a process that was frozen still tries to complete the key.
     async fn run_past_the_lease<E>(
         &self,
         charge: &Operation,

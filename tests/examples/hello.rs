@@ -1,5 +1,5 @@
-//! The smallest function. It answers, waits, logs, fails or crashes on request. The harness's own tests use this function, so
-//! that they test the simulated Runtime API without the real functions.
+//! The smallest function. It answers, waits, logs, fails or crashes on request. The tests of the harness use this function.
+//! So they test the simulated Runtime API without the real functions.
 
 use std::io::Write;
 use std::time::Duration;

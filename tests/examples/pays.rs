@@ -1,5 +1,5 @@
-//! A function that pays: it writes a line to a file, at most once for a key, with a pause before and after. Tests freeze
-//! and kill its process.
+//! A function that pays: it writes a line to a file, at most once for each key. There is a pause before and after the
+//! write, so that tests can freeze or kill the process.
 
 use std::fs::File;
 use std::io::Write;

@@ -10,8 +10,9 @@ use serde_json::Value;
 use self::imports::Sources;
 use super::parity::root;
 
-/// The crates that `shared` uses, each with the crates of this workspace on which it is allowed to depend. For example,
-/// `payments` is allowed to depend on `idempotency`, but `idempotency` is not allowed to depend on `payments`.
+/// The crates that `shared` uses. Each crate has the list of crates of this workspace on which it is allowed to depend.
+/// For example, `payments` is allowed to depend on `idempotency`, but `idempotency` is not allowed to depend on
+/// `payments`.
 const CRATES: [(&str, &[&str]); 8] = [
     ("foundation", &[]),
     ("telemetry", &["foundation"]),
@@ -41,7 +42,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// The packages of this workspace. Each has two sets of dependencies on other packages of the workspace: normal
+/// The packages of this workspace. Each package has two sets of dependencies on other packages of the workspace: normal
 /// dependencies, then dependencies of tests.
 struct Packages(BTreeMap<String, [BTreeSet<String>; 2]>);
 

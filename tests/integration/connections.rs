@@ -46,7 +46,8 @@ impl Stores {
     }
 }
 
-/// An event that invokes `function`. If the event contains a key or an id, each `number` gives a different key or id.
+/// An event that invokes `function`. If the event contains a key or an id, that key or id is different for each
+/// `number`.
 fn event(function: &str, number: usize) -> Value {
     let key = format!("k-{number}");
     match function {

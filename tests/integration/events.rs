@@ -44,8 +44,8 @@ fn answered(outcome: &Outcome) -> (u64, String) {
     )
 }
 
-/// Regression: the function passed events with invalid headers or queries to the conversion of `lambda_http`, which
-/// panics on these events. The panic was a function error, which triggered the alarm that rolls a deployment back.
+/// Regression: the conversion of `lambda_http` panics on events with invalid headers or queries, and the function used
+/// that conversion. The panic was a function error, which triggered the alarm that rolls a deployment back.
 #[tokio::test]
 async fn invalid_headers_and_queries_that_no_endpoint_reads_are_ignored() {
     let (lambda, _ledger) = payments_create().await;

@@ -1,4 +1,4 @@
-//! `GET /api/health/redis`: its response, which callers see the details, and how many round trips a probe takes.
+//! `GET /api/health/redis`: the response, the access to details, and the number of round trips of a probe.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn documented(answer: &Value, members: &[&str]) -> String {
     serde_json::to_string_pretty(&Value::Object(members)).expect("JSON")
 }
 
-/// The log messages about the connection, in order.
+/// Returns the log messages about the connection, in order.
 fn connection_messages(lambda: &Lambda) -> Vec<String> {
     let events = lambda.log_events().into_iter();
     events
@@ -83,8 +83,8 @@ async fn redis_without_a_url_is_disconnected() {
     );
 }
 
-/// `health-redis` has no MongoDB URI, so it cannot know by itself whether MongoDB is the fallback. The variable
-/// `HEALTH_MONGODB_DECIDES` tells the function.
+/// `health-redis` has no MongoDB URI, so only the variable `HEALTH_MONGODB_DECIDES` shows the function whether MongoDB
+/// is the fallback.
 #[tokio::test]
 async fn a_setting_says_whether_mongodb_is_the_fallback() {
     for (decides, fallback) in [("true", "mongodb"), ("false", "memory")] {

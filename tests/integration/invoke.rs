@@ -1,4 +1,4 @@
-//! The function `idempotency`, as a payment function in another language sees it: JSON in, JSON out.
+//! The function `idempotency`, as a payment function in another language uses it: JSON requests and JSON replies.
 
 use std::time::Duration;
 

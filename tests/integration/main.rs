@@ -1,5 +1,5 @@
 //! Tests of the whole system from outside: built functions under a Runtime API, real Redis and MongoDB servers, and
-//! network faults between them. All tests are in one binary, so that cargo links only one.
+//! network faults between them. All tests are in one binary, so that cargo has to link only one binary.
 
 mod architecture;
 mod connections;

@@ -1,6 +1,6 @@
 //! Reads return only data that a majority of the servers has acknowledged, and writes wait for a majority. So a failover loses no
 //! acknowledged write, and no data that a caller has read. These tests check the commands that the driver sends. The commands
-//! must be right even if the options of the URI ask for less.
+//! must require a majority even if the options of the URI require less.
 //!
 //! The tests in `idempotency::majority` and `payments::majority` run each operation through a proxy that records the
 //! commands.
@@ -13,7 +13,7 @@ use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConc
 use shared::App;
 use shared::deadline::Deadline;
 
-/// The options of two URIs. The first URI has no options. The options of the second URI ask for less than a majority.
+/// The options of two URIs. The first URI has no options. The options of the second URI require less than a majority.
 const OPTIONS: [&str; 2] = [
     "",
     "&w=1&readConcernLevel=local&readPreference=secondaryPreferred",
@@ -29,7 +29,7 @@ const WRITES: &[&str] = &[
 ];
 /// Commands that read a collection.
 const READS: &[&str] = &["aggregate", "find", "count", "distinct"];
-/// Commands that neither read nor write a document.
+/// Commands that do not read or write documents.
 const OTHERS: &[&str] = &[
     "hello",
     "isMaster",
@@ -59,8 +59,8 @@ impl Wire {
         OPTIONS.into_iter().map(wire).collect()
     }
 
-    /// Runs an operation. Checks that it sends all of these commands, no other command that reads or writes documents, and
-    /// only commands that require a majority.
+    /// Runs an operation and returns its result. Checks that it sends all of these commands, and no other command that
+    /// reads or writes documents. Each of the commands must require a majority.
     pub(crate) async fn sends<T>(&self, names: &[&str], operation: impl Future<Output = T>) -> T {
         self.proxy.reset_counters();
 
@@ -87,7 +87,7 @@ impl Wire {
 ///
 /// # Panics
 ///
-/// Panics if the command asks for less than a majority, or if it is not in `WRITES`, `READS` or `OTHERS`.
+/// Panics if the command requires less than a majority, or if it is not in `WRITES`, `READS` or `OTHERS`.
 fn check(command: &MongoCommand) {
     let name = command.name.as_str();
     if WRITES.contains(&name) {

@@ -1,4 +1,4 @@
-//! Names and values that are written in several places agree: binaries, routes, variables and versions in the
+//! Names and values that are written in several places agree. They are binaries, routes, variables and versions in the
 //! code, the template, the docs and the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The functions' binaries, each with its package and that package's folder.
+/// The binaries of the functions. Each binary has its package and the folder of that package.
 fn binaries() -> Vec<[String; 3]> {
     let metadata = metadata();
     let mut binaries = Vec::new();
@@ -283,7 +283,8 @@ fn variables(markdown: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The variables that the code reads: the texts in `shared/src/config` that are names of variables.
+/// The environment variables that the code reads: the string literals in `shared/src/config` that are names of
+/// variables.
 fn known_variables() -> BTreeSet<String> {
     let folder = root().join("shared/src/config");
     let files = fs::read_dir(folder).expect("a folder");

@@ -137,7 +137,7 @@ async fn a_conditional_write_rejects_a_value_of_another_type() {
     assert_eq!(redis.query::<String>(&["HGET", "key", "a"]).await, "b");
 }
 
-/// The user may run `SET`, but not `PTTL`, which is sent with it.
+/// The user may run `SET`, but not `PTTL`. The client sends the two commands together.
 #[tokio::test]
 async fn a_claim_succeeds_without_the_permission_to_read_its_expiry() {
     let redis = RedisServer::builder().user("app", "pw", "~* +@all -pttl");
@@ -151,7 +151,8 @@ async fn a_claim_succeeds_without_the_permission_to_read_its_expiry() {
     assert_eq!(found, Err(Error::Refused(Reason::NoPermission)));
 }
 
-/// The reply is lost, and the connection too. The command is sent again, and finds its own value.
+/// The reply and the connection are lost. The command is sent again, and finds the value that the first command has
+/// set.
 #[tokio::test]
 async fn a_conditional_write_without_a_reply_is_sent_again() {
     let (redis, proxy, client) = proxied().await;
@@ -161,7 +162,7 @@ async fn a_conditional_write_without_a_reply_is_sent_again() {
         matches!(&set, Ok(SetIfAbsent::Present(stored)) if stored.value == b"one"),
         "{set:?}"
     );
-    // The client learns whether the server supports `IFEQ`.
+    // With this call, the client finds out whether the server supports `IFEQ`.
     let replaced = client.set_if_equal("key", b"a", b"b", LASTING).await;
     assert_eq!(replaced, Ok(false));
     proxy.drop_next_reply();

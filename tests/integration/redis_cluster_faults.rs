@@ -1,5 +1,4 @@
-//! The Redis client in a cluster whose slots move, in which slots are missing, or in which a node does not
-//! reply.
+//! The Redis client in a cluster with faults: slots move, slots are missing, or a node does not reply.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The Redis client when it cannot know whether a command ran, and when one caller has less time
-//! than others.
+//! The Redis client in two situations: it cannot find out whether a command ran, or one caller has less time than
+//! others.
 
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use harness::{Lambda, RedisServer};
 use serde_json::{Value, json};
 
-/// A script that writes so much data that the memory of one more connection makes no difference. The values are small,
-/// so that no large buffer remains.
+/// A script that writes much data. In comparison, the memory of one more connection is negligible. The values are
+/// small, so that no large buffer remains.
 const BALLAST: &str =
     "for i = 1, 3000 do redis.call('SET', 'ballast:' .. i, string.rep('x', 2000)) end";
 
@@ -22,7 +22,7 @@ async fn reports(redis: &Lambda, detailed: &Lambda) -> [Value; 2] {
     [redis.json(), service]
 }
 
-/// The number of bytes of memory that Redis uses, and the limit for this number.
+/// The memory that Redis uses and the memory limit, in bytes.
 fn memory(report: &Value) -> (u64, u64) {
     let bytes = |name: &str| report["server"][name].as_u64().expect("a number");
     (bytes("memory_used_bytes"), bytes("memory_limit_bytes"))
@@ -83,10 +83,10 @@ async fn both_endpoints_report_the_state_of_the_memory() {
     }
 }
 
-/// Regression: health reported that 90 % of the memory was used, when 101 % was used and the next write failed. The
-/// probe's write had succeeded, and then the probe's own connection and reply filled the memory. This test always runs
-/// on Redis. On Valkey, no memory limit was found at which the probe's write succeeds and the server is then above the
-/// limit.
+/// Regression: health reported that 90 % of the memory was used. In fact 101 % was used, and the next write failed.
+/// After the probe's write had succeeded, the probe's connection and reply filled the memory. This test always runs on
+/// Redis. On Valkey, there is no known memory limit at which the probe's write succeeds and then the server is above
+/// the limit.
 #[tokio::test]
 async fn a_server_above_its_memory_limit_is_unhealthy_even_if_the_probe_succeeds() {
     let redis = RedisServer::builder().on_redis().start().await;

@@ -31,7 +31,8 @@ fn cluster() -> LambdaBuilder {
     standalone().env("REDIS_CLUSTER", "true")
 }
 
-/// Opens connections until the server accepts no more, even after the connections of the harness are closed.
+/// Opens connections until the server has rejected ten in a row, because connections of the harness may close in the
+/// meantime. Returns the accepted connections.
 async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     let mut refused = 0;
@@ -70,8 +71,8 @@ async fn a_server_at_maxclients_is_too_many_clients() {
     }
 }
 
-/// This test does not run on macOS, whose loopback interface has only one address. It always runs on Redis, because
-/// Valkey in protected mode accepts all loopback addresses. The test
+/// This test runs only on Linux, because the loopback interface of macOS has only one address. It always runs on Redis,
+/// because Valkey in protected mode accepts all loopback addresses. The test
 /// `the_reply_of_the_server_determines_the_error_code` has the replies of Redis and Valkey in protected mode.
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn a_database_that_the_user_may_not_select_is_no_permission() {
     assert_eq!(refusal(standalone(), &url).await, "no_permission");
 }
 
-/// This test always runs on Redis, whose error message quotes the password. Valkey only tells the client to log in.
+/// This test always runs on Redis, whose error message quotes the password. Valkey's message only requires a login.
 #[tokio::test]
 async fn a_server_without_hello_is_unsupported() {
     let redis = RedisServer::builder()

@@ -164,7 +164,7 @@ async fn a_command_for_a_key_of_another_node_does_not_run() {
     assert!(here > 0 && elsewhere > 0, "{here} {elsewhere}");
 }
 
-/// Regression: a warm process kept its connection to a demoted node; the node redirected every command.
+/// Regression: a warm process kept its connection to a demoted node, which redirected every command.
 #[tokio::test]
 async fn a_client_reconnects_if_its_node_redirects_commands() {
     let cluster = RedisCluster::start().await;

@@ -9,7 +9,7 @@ const FREEZES: usize = 50;
 /// The value of `REDIS_IDLE_CHECK_MS` in most tests. It is shorter than a freeze. A small value keeps each of the many
 /// freezes short.
 const IDLE_CHECK_MS: &str = "60";
-/// The value of `HEALTH_MEMO_MS` in most tests. It is also shorter than a freeze.
+/// The value of `HEALTH_MEMO_MS` in most tests. This time is also shorter than a freeze.
 const MEMO_MS: &str = "60";
 /// The duration of a freeze, a little longer than `IDLE_CHECK_MS` and `MEMO_MS`.
 const FREEZE: Duration = Duration::from_millis(80);

@@ -38,7 +38,7 @@ class Run:
     def __init__(self, **variables):
         self.folder = tempfile.TemporaryDirectory()
         folder = Path(self.folder.name)
-        # Shortens the script's pauses, so that its minute between two schedule runs takes seconds.
+        # Shortens the script's pauses, so that the minute between two schedule runs takes seconds.
         sleep = folder / "sleep"
         sleep.write_text('#!/bin/sh\n[ "$1" = 1 ] && exec /bin/sleep 0.05\nexec /bin/sleep "$1"\n', encoding="utf-8")
         sleep.chmod(0o755)
@@ -84,7 +84,7 @@ class Run:
                 return refusal.code, json.load(refusal)
 
     def processes(self):
-        """The processes of the session. Functions have process groups of their own, but stay in the session."""
+        """The processes of the session. Each function has a separate process group, but stays in the session."""
         listed = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, check=True, text=True)
         return [pid for pid in map(int, listed.stdout.split()) if session(pid) == self.process.pid]
 

@@ -17,8 +17,8 @@ INTERFACES = {
     "ec2:UnassignPrivateIpAddresses",
 }
 # The actions that may have the resource `*`. X-Ray's actions accept no narrower resource, and Lambda requires `*` for
-# network interfaces. A second statement denies the function itself the rights on network interfaces, so that only
-# Lambda can use them.
+# network interfaces. A second statement denies the code of the function the rights on network interfaces, so that only
+# Lambda can use these rights.
 WITHOUT_A_RESOURCE = TRACES | INTERFACES
 
 CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
@@ -279,7 +279,7 @@ def functions_can_connect_only_to_their_backends(templates):
     lambda t: t.files["deploy/network.yaml"]["Resources"]["EndpointSecurityGroup"]["Properties"].update(GroupDescription="x" * 256),
 )
 def descriptions_of_security_groups_have_only_characters_that_ec2_accepts(templates):
-    """EC2 rejects an apostrophe, for example, but only when the stack creates the group."""
+    """EC2 rejects some characters, for example an apostrophe. It does so only when the stack creates the group."""
     accepted = re.compile(r"[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}")
     for path in ("template.yaml", "deploy/network.yaml"):
         for name, resource in templates.files[path]["Resources"].items():
@@ -452,7 +452,7 @@ def the_key_is_rotated_and_retained_and_only_two_services_use_it(templates):
     add("Table", "AWS::DynamoDB::Table", TableName="tb-test"),
 )
 def every_resource_with_data_declares_whether_it_is_retained(templates):
-    """Logs of payments and the key to read them are retained. Data that also exists elsewhere is deleted with the stack."""
+    """Logs of payments and the key for these logs are retained. Data that also exists in another place is deleted with the stack."""
     deleted = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword", "PaymentMacKeys"}
     holds = ("LogGroup", "::Key", "::ServerlessCache", "::Secret", "::Queue", "::Table", "::Bucket", "::Volume", "::DBInstance")
     for name, resource in templates.stack(**CREATED).resources.items():

@@ -5,7 +5,7 @@ import re
 from checks import BROUGHT, CREATED, DEPLOYMENTS, REQUIRED, check, remove, spoil
 from cloudformation import ROOT, binaries, camel, toml
 
-# Routes without a token: a prober of health has none, and Stripe signs its events.
+# Routes without a token: a health prober has no token, and Stripe signs its events.
 PUBLIC = {
     ("GET", "/api/health"),
     ("HEAD", "/api/health"),
@@ -15,7 +15,7 @@ PUBLIC = {
     ("HEAD", "/api/health/detailed"),
     ("POST", "/api/payments/webhook"),
 }
-# Functions without a route: a schedule or other functions invoke them.
+# Functions without a route. A schedule or other functions invoke them.
 INVOKED = {"payments-reconcile", "idempotency"}
 # Functions that open no connection.
 WITHOUT_TLS = {"health"}

@@ -7,7 +7,7 @@ import re
 from checks import CREATED, REQUIRED, check, remove, spoil
 from cloudformation import ROOT, binaries, camel, read
 
-# The metrics of AWS, with their dimensions. The dimension of ElastiCache Serverless really is lower-case.
+# The metrics of AWS, with their dimensions. The dimension of ElastiCache Serverless is in lower case.
 AWS_METRICS = {
     "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "Invocations", "ConcurrentExecutions"}),
     "AWS/ApiGateway": ({"ApiId", "Stage"}, {"Count", "4xx", "5xx", "Latency", "IntegrationLatency"}),
@@ -222,7 +222,7 @@ def alarms_use_only_recorded_metrics(templates):
     spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "DatapointsToAlarm", to=1),
 )
 def a_stopped_schedule_raises_an_alarm_within_minutes(templates):
-    """CloudWatch replaces a missing value by older ones, so the alarm needs FILL. The last minute can be empty, because metrics arrive late."""
+    """CloudWatch replaces a missing value by older values, so the alarm needs FILL. The last minute can be empty, because metrics arrive late."""
     alarm = templates.stack(**REQUIRED).nested()["Monitoring"].of_type("AWS::CloudWatch::Alarm")["ReconcileHeartbeatAlarm"]
     shown, runs = alarm["Metrics"]
     assert shown["Expression"] == "FILL(runs, 0)" and runs["Id"] == "runs"
@@ -250,7 +250,7 @@ def every_alarm_notifies_the_topic_and_explains_itself_with_a_section_of_the_run
         description = re.fullmatch(r"(.+) docs/runbook\.md, (.+)", alarm["AlarmDescription"])
         assert description, (part, name, alarm["AlarmDescription"])
         sentences, title = description.groups()
-        # The description says what happened, the effect on payments, and what to do.
+        # The description contains what happened, the effect on payments, and what to do.
         assert len(re.findall(r"\.(?: |$)", sentences)) >= 3, (part, name, sentences)
         assert title in titles, (part, name, title)
         named.add(title)

@@ -12,7 +12,7 @@ import parameters as scripts_parameters  # noqa: E402
 REDIS_SECRETS = ("RedisUrlSecretArn", "RedisIdempotencyUrlSecretArn", "RedisHealthUrlSecretArn")
 MONGODB_SECRETS = ("MongodbUriSecretArn", "MongodbReadUriSecretArn", "MongodbIdempotencyUriSecretArn", "MongodbPingUriSecretArn")
 
-# The settings that the template leaves at their defaults, by reason.
+# The settings that the template does not set, grouped by reason.
 NOT_SET = {
     "the default is meant for Lambda": {
         "HEALTH_CHECK_TIMEOUT_MS",
@@ -62,7 +62,7 @@ def set_variables(templates):
     lambda t: [t.resource(f"{camel(name)}Function").get("Environment", {"Variables": {}})["Variables"].pop("MONGODB_DATABASE", None) for name in binaries()],
 )
 def every_setting_is_set_or_left_out_for_a_reason(templates):
-    """tests/integration/parity.rs checks the opposite: the code knows each variable of the template."""
+    """tests/integration/parity.rs checks the opposite: the code reads each variable of the template."""
     left_out = [name for names in NOT_SET.values() for name in names]
     known, found = known_variables(), set_variables(templates)
     assert sorted(known - found) == sorted(left_out), (known - found) ^ set(left_out)

@@ -1,5 +1,5 @@
-"""Checks of the templates. A check is a function that asserts a property. Each check has changes to the templates that must make the
-check fail."""
+"""Checks of the templates. A check is a function that asserts a property. For each check, there are changes to the templates with
+which the check must fail."""
 
 from cloudformation import Templates
 
@@ -75,7 +75,7 @@ def check(*spoilers):
 
 
 def spoil(resource, *path, to=None):
-    """Sets the property at `path` of a resource of template.yaml, or removes it without `to`."""
+    """Sets the property at `path` of a resource of template.yaml to `to`. If there is no `to`, removes the property."""
 
     def change(templates: Templates):
         *way, last = path

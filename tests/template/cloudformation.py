@@ -43,7 +43,7 @@ def read(path):
 
 
 def without_anchors(node):
-    """A copy in which no two places share an object, as in the file that `sam build` writes. YAML anchors make one object appear in several
+    """A copy in which no two places share an object, as in the file that `sam build` writes. With YAML anchors, one object appears in several
     places, so a test that changes the object for one function would change it for all functions."""
     if isinstance(node, dict):
         return {key: without_anchors(value) for key, value in node.items()}

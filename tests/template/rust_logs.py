@@ -9,7 +9,7 @@ FOLDERS = ("functions", "ops", "shared")
 TEST_CODE = {"tests", "tests.rs", "benches", "examples"}
 # A placeholder, which a program replaces by a value. The docs write `…` for it.
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-# Comments and characters are tokens too, so that a quote in them does not start a text literal.
+# Comments and character literals are tokens too, so that a quote in them does not start a string literal.
 TOKEN = re.compile(
     r"""
       (?P<comment>//[^\n]*|/\*.*?\*/)
@@ -30,7 +30,7 @@ class Unreadable(Exception):
 
 
 class Text(str):
-    """A text literal. Any other token is a plain `str`."""
+    """A string literal. Any other token is a plain `str`."""
 
 
 def tokens(source):
@@ -93,7 +93,7 @@ def arguments(code, start):
 
 
 def texts_of(code, function):
-    """The text literals in the body of a function."""
+    """The string literals in the body of a function."""
     for place, token in enumerate(code):
         if token == "fn" and code[place + 1] == function:
             body = code.index("{", place)

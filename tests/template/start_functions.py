@@ -1,4 +1,4 @@
-"""Starts each built function with the variables of each deployment, and fails if the function rejects a value. Without this check a
+"""Starts each built function with the variables of each deployment, and fails if the function rejects a value. Without this check, a
 wrong value would fail only the first invocation. The argument is the folder of the programs."""
 
 import subprocess

@@ -42,7 +42,7 @@ TIME, SCOPED, JINJA2 = Package("crates.io", "time", "0.1.42"), Package("npm", "@
 
 
 class Osv(http.server.BaseHTTPRequestHandler):
-    """Simulates OSV: answers a package with its entry in `answers`. A number is a status, bytes are a body."""
+    """Simulates OSV: the reply for a package is the package's entry in `answers`. A number is a status, bytes are a body."""
 
     answers: dict = {}
 

@@ -1,4 +1,4 @@
-"""docs/api.md is what scripts/api_page.py writes, and openapi.json explains everything that the page shows."""
+"""docs/api.md is the output of scripts/api_page.py, and openapi.json has a description of everything that the page shows."""
 
 import copy
 import shlex

@@ -57,8 +57,8 @@ class Documents(unittest.TestCase):
         self.assertEqual(costs.IDLE["alarm_metrics"], metrics)
         self.assertEqual(costs.IDLE["own_metrics"], sum(len(values) for _, values in own_metrics().values()))
         parameters = Templates().main["Parameters"]
-        # Each parameter of a secret needs one secret, and the template creates its own. The parameters of Redis's URLs need none, because
-        # the stack creates the cache.
+        # Each parameter for a secret needs one secret, and the template creates further secrets. The parameters for Redis's URLs need no
+        # secret, because the stack creates the cache.
         own = len(Templates().stack(**CREATED).of_type("AWS::SecretsManager::Secret"))
         given = [name for name in parameters if name.endswith("SecretArn") and not name.startswith("Redis")]
         self.assertEqual(costs.IDLE["secrets"], len(given) + own)
@@ -78,7 +78,7 @@ class Documents(unittest.TestCase):
     def test_log_messages_that_the_runbook_names_are_logged(self):
         text = re.sub(r"^ *```.*?^ *```", "", page("runbook"), flags=re.MULTILINE | re.DOTALL)
         quoted = {" ".join(part.split()).removesuffix("…").rstrip(" ,:") for part in re.findall(r"`([^`]+)`", text)}
-        # A message has three plain words or more; a command also has other characters.
+        # A message consists of three or more plain words. A command has other characters too.
         named = {part for part in quoted if re.fullmatch(r"[a-z]+(?:[:,]? [a-z]+){2,}", part)}
         self.assertGreater(len(named), 5, named)
         sources = [file.read_text(encoding="utf-8") for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.rs")]

@@ -18,7 +18,7 @@ def rows(page):
 
 
 def faults(page, logged):
-    """What differs between the page and the messages that the programs log."""
+    """The differences between the page and the messages that the programs log."""
     listed = [message for message, _ in rows(page)]
     return (
         [f"logged, and without a row in docs/log-messages.md: {each}" for each in sorted(logged - set(listed))]

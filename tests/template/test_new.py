@@ -23,7 +23,7 @@ WANTED = [
     Endpoint.parse("example-of-new-with-a-name-that-is-long1", "PUT", "/api/example-of-new/{owner}/parts-of-a-path-that-is-long/{id}/x1"),
 ]
 
-# Runs the checks in the copy, and applies each spoiler, to see that it can still change the templates. The check of unsafe
+# Runs the checks in the copy. Applies each spoiler, to check that it can still change the templates. The check of unsafe
 # parameters is left out, because it takes longer than all others together.
 CHECKS = """
 import unittest
@@ -82,7 +82,7 @@ class Written(unittest.TestCase):
                 self.assertIn(f"    {path} ", run.stdout)
 
     def test_the_checks_accept_it(self):
-        """The checks of the templates, of their shape and of the documents. They run in the copy, because they read the files beside them."""
+        """Runs the checks of the templates, of their shape and of the documents. The checks run in the copy, because they read the files beside them."""
         run = subprocess.run([sys.executable, "-c", CHECKS], cwd=self.folder / "tests/template", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stderr)
 
@@ -110,7 +110,7 @@ class Written(unittest.TestCase):
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
 
     def test_a_failed_write_leaves_everything_as_it_was(self):
-        """The last file to write is a folder, so writing it fails even for root. The changes before it are undone."""
+        """A folder is in the place of the last file, so the write fails even for root. The earlier changes are undone."""
         before = contents(self.folder)
         clone = Clone(self.folder)
         clone.create("functions/example-of-failure/src/main.rs", "fn main() {}")

@@ -28,8 +28,8 @@ def fails(function, spoiler):
     def test(self):
         templates = TEMPLATES.copy()
         spoiler(templates)
-        # These are all exceptions that a spoiled template can cause. If the check itself has a bug, the test of the
-        # check in `Template` also fails.
+        # These are all exceptions that a spoiled template can cause. If the check has a bug, the test of the check in
+        # `Template` also fails.
         with self.assertRaises((AssertionError, Broken, KeyError, TypeError, ValueError)):
             function(templates)
 

@@ -10,7 +10,7 @@ use shared::idempotency::web as idempotent;
 use shared::payments::{Answer, BodyError, Payment, State};
 use shared::web::{self, Problem, Response};
 
-/// The time after which a client should ask again for a pending payment.
+/// The time after which a client should repeat the request for a pending payment.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 const VALIDATION_FAILED: Problem = Problem {
@@ -44,8 +44,8 @@ pub(crate) fn invalid(errors: &[BodyError]) -> Response {
     VALIDATION_FAILED.with(&Errors { errors })
 }
 
-/// A 202 with the payment's location. The response says what the customer has to do. If the customer has nothing to do,
-/// the response says when the client should ask again.
+/// A 202 with the payment's location. The response contains what the customer has to do. If the customer has nothing to
+/// do, `Retry-After` contains the time after which the client should repeat the request.
 fn pending(payment: &Payment, extra: &Map<String, Value>) -> Response {
     let mut response = Response::new(payment.to_json(extra).into());
     *response.status_mut() = StatusCode::ACCEPTED;

@@ -1,4 +1,4 @@
-//! `POST /api/payments`: charges a payment, once for each idempotency key.
+//! `POST /api/payments`: charges one payment for each idempotency key.
 
 mod answer;
 mod body;

@@ -1,4 +1,4 @@
-//! A schedule invokes this function. It reconciles payments that stayed open.
+//! Reconciles payments that stayed open. A schedule invokes this function.
 
 use std::process::ExitCode;
 use std::sync::Arc;

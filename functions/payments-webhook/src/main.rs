@@ -1,4 +1,5 @@
-//! `POST /api/payments/webhook`: receives the provider's events, and reconciles the payment that each event names.
+//! `POST /api/payments/webhook`: receives the provider's events. For each event, it reconciles the payment whose id is
+//! in the event.
 
 mod answer;
 

@@ -30,7 +30,8 @@ pub(super) struct ResolveArguments {
     pub(super) yes: bool,
 }
 
-/// Reads the record, shows what will be written, asks for confirmation, and writes it if the record has not changed since.
+/// Reads the record, shows the new outcome, and asks for confirmation. Then writes the outcome if the record has not
+/// changed since.
 pub(super) async fn run(
     idempotency: &Idempotency,
     arguments: ResolveArguments,
@@ -57,7 +58,7 @@ pub(super) async fn run(
     if !arguments.yes {
         confirm(&preview(&scope, &key, &entry, &resolution))?;
     }
-    // The operator may have answered after the first deadline, so the write gets a deadline of its own.
+    // The operator may have answered after the first deadline, so the write gets a new deadline.
     let resolving = idempotency.resolve(&arguments.key, seen, resolution, command_deadline());
     match resolving.await.map_err(failed)? {
         ResolveOutcome::Stored if form == Form::Json => Ok(Page::json(
@@ -163,7 +164,7 @@ fn preview(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> Pa
     Page::list(&pairs).with_line(consequence)
 }
 
-/// Asks at the terminal. Any answer except yes means no.
+/// Asks for confirmation at the terminal. Only the answer yes confirms.
 fn confirm(question: &Page) -> Result<(), String> {
     let shown = write!(io::stderr(), "{question}Resolve it? [y/N] ");
     shown.map_err(|error| format!("cannot ask: {error}"))?;

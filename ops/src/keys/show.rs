@@ -14,7 +14,7 @@ use crate::arguments::Form;
 use crate::page::Page;
 use crate::quantities::{ago, duration};
 
-/// Shows a key. The advice for a payment's key comes from the ledger, which keeps payments longer than the store keeps keys.
+/// Shows a key. The advice for a payment's key comes from the ledger, because the store may have deleted the key.
 pub(super) async fn run(
     app: &App,
     idempotency: &Idempotency,

@@ -1,4 +1,4 @@
-//! The settings of the health endpoints: time limits, the rules for the status, and who sees the details.
+//! The settings of the health endpoints: time limits, the rules for the status, and the access to details.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(crate) struct HealthConfig {
     pub(crate) memo: Duration,
     /// The probe time above which a service is `degraded`.
     pub(crate) slow: Duration,
-    /// Whether MongoDB is authoritative for keys. A function that does not have the URI of MongoDB needs this setting.
-    /// `None`: MongoDB is authoritative if its URI is set.
+    /// Whether MongoDB is authoritative for keys. A function without the URI of MongoDB needs this setting. `None`:
+    /// MongoDB is authoritative if its URI is set.
     pub(crate) mongodb_decides: Option<bool>,
     /// The services that make the overall status `unhealthy`; `None`: the services without which no key can be claimed.
     pub(crate) critical: Option<Vec<Service>>,
@@ -43,8 +43,7 @@ pub(crate) enum Service {
 const LONGEST_API_ANSWER_MS: u64 = 29_000;
 /// The longest token, in bytes.
 const LONGEST_TOKEN: usize = 256;
-/// The longest time for which the result of a check may be reused. An older result would say nothing about the current
-/// state.
+/// The longest time for which the result of a check may be reused. An older result would not show the current state.
 const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {

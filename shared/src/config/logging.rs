@@ -1,4 +1,4 @@
-//! The settings of the log: format and level. Lambda sets the variables of both.
+//! The settings of the log: format and level. Lambda sets the environment variables for both.
 
 use telemetry::logging::{LogConfig, LogFormat};
 

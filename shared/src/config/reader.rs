@@ -1,4 +1,5 @@
-//! Reads variables and parses their values. An error names the variable, the value found and the values accepted.
+//! Reads environment variables and parses their values. An error contains the name of the variable, the value found and
+//! the values accepted.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use foundation::secret::Secret;
 
-/// A variable with an unusable value. It stops the start, because a function with guessed settings could lose money.
+/// A variable has an unusable value. The process does not start, because a function with guessed settings could lose
+/// money.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The value is not accepted.
@@ -43,7 +45,7 @@ pub enum ConfigError {
     Unsafe {
         /// The name of the variable.
         variable: &'static str,
-        /// What is wrong with the value, as a verb phrase. The value itself is not shown.
+        /// What is wrong with the value, as a verb phrase. The value is not shown.
         problem: &'static str,
         /// The accepted values.
         accepted: &'static str,
@@ -167,7 +169,7 @@ const FOUND_LIMIT: usize = 64;
 /// Parts of URLs and of Stripe's and AWS's keys. A value that contains one of these parts may be a secret in the wrong
 /// variable.
 const SECRET_MARKS: [&str; 6] = ["://", "@", "sk_", "rk_", "whsec_", "AKIA"];
-/// In other programs `REDIS_AUTH` is the password itself, so its value is never shown.
+/// In other programs `REDIS_AUTH` is the password, so the value of this variable is never shown.
 const NEVER_SHOWN: &str = "REDIS_AUTH";
 
 pub(super) fn unusable(

@@ -113,7 +113,7 @@ fn required<T>(value: Option<T>, variable: &'static str, accepted: &str) -> Resu
 }
 
 /// Rejects a URL without TLS, and a URL with a user or a password. The token for `REDIS_AUTH=iam` needs TLS, and
-/// replaces user and password. An unparseable URL is accepted here; health reports it.
+/// replaces user and password. A URL that cannot be parsed is accepted here, and health reports it.
 fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
     let is_usable = Url::parse(url).map_or(true, |url| {
         matches!(url.scheme(), "rediss" | "valkeys")
@@ -130,7 +130,8 @@ fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
     })
 }
 
-/// Returns the content of a regular file of at most 1 MiB that contains only valid PEM certificates, at least one.
+/// Returns the content of a file of PEM certificates. `None`: the path is not a regular file, or the file has more than
+/// 1 MiB, no certificate, or an invalid certificate.
 fn certificates(path: &str) -> Option<Vec<u8>> {
     // The type of the file is checked before the file is opened. Otherwise, opening a named pipe would wait until
     // another process writes to it.

@@ -1,7 +1,7 @@
 //! Outside development, rejects settings that are safe only in development.
 //!
-//! A URL in Secrets Manager is not known at the start. Each client checks the URL by the same rules
-//! ([`transport`]) when the client reads the secret.
+//! At the start of the process, a URL in Secrets Manager has not been read yet. When a client reads the secret, it
+//! checks the URL by the rules in [`transport`].
 
 use foundation::Environment;
 use foundation::environment::SHORTEST_SECRET;

@@ -10,7 +10,7 @@ use super::reader::Reader;
 const DAY_SECONDS: u64 = 86_400;
 const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
 
-/// Reads the value of `variable`, or the ARN in `arn_variable`.
+/// Returns the secret in `variable`, or the reference to a stored secret from the ARN in `arn_variable`.
 pub(super) fn read_source(
     read: &Reader<'_>,
     variable: &'static str,
@@ -57,7 +57,7 @@ fn read_stored(
     let Some(arn) = read.text(variable)? else {
         return Ok(None);
     };
-    // The value is not shown, because it may be the secret itself in the wrong variable.
+    // The value is not shown, because it may be a secret in the wrong variable.
     let region = region_of(&arn).ok_or(ConfigError::UnusableSecret {
         variable,
         accepted: accepted.into(),

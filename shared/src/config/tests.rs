@@ -57,7 +57,7 @@ fn in_a_container_with_a_lambda_image_the_environment_is_required() {
     assert!(refused.starts_with("ENVIRONMENT is not set"), "{refused}");
 }
 
-/// Lambda sets the first variable, and a container image of a function has the second.
+/// Lambda sets the first variable. The container image of a function sets the second variable.
 #[test]
 fn a_variable_of_lambda_means_that_the_process_is_deployed() {
     let cases = [
@@ -191,7 +191,7 @@ fn an_invalid_arn_is_rejected() {
             "{refused}"
         );
     }
-    // The value is probably the secret itself, so the error does not show it.
+    // The value is probably a secret, so the error does not show it.
     insta::assert_snapshot!(error(&[("REDIS_URL_SECRET_ARN", "redis://:hunter2@cache:6379")]), @"REDIS_URL_SECRET_ARN is invalid (value not shown); accepted: the ARN of a secret, `arn:aws:secretsmanager:<region>:<account>:secret:<name>`");
 }
 

@@ -10,21 +10,21 @@ use tracing::warn;
 use super::Report;
 use crate::config::is_details_token;
 
-/// The rule for which clients see the details. Not `Debug`, because it has the token.
+/// The rule that decides which clients see the details. Not `Debug`, because it contains the token.
 pub(crate) struct Access(Rule);
 
 enum Rule {
-    /// Every client sees the details. This is the rule in development without a token.
+    /// Every client sees the details. This is the rule in development if no token is set.
     EveryClient,
     /// Only a client that sends this token sees the details.
     Token { token: SecretCell, shortest: usize },
-    /// No client sees the details. This is the rule in any other environment without a token.
+    /// No client sees the details. This is the rule in any other environment if no token is set.
     NoClient,
 }
 
 impl Access {
     /// Creates the rule. With a token, only a client that sends this token sees the details. Without a token, every
-    /// client sees them in development, and no client sees them elsewhere.
+    /// client sees the details in development, and no client sees the details in other environments.
     pub(crate) fn new(token: Option<SecretCell>, environment: &Environment) -> Self {
         Self(match token {
             Some(token) => Rule::Token {
@@ -52,7 +52,8 @@ impl Access {
     }
 
     /// Whether the sender of these headers may see the details. If the token does not match, the stored token may have
-    /// been rotated. So the token is read again, with longer and longer pauses between the reads.
+    /// been rotated. So this function requests a newer value of the token. [`SecretCell`] makes pauses between the
+    /// reads of a secret.
     async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
         let (cell, shortest) = match &self.0 {
             Rule::EveryClient => return true,

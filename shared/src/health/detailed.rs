@@ -88,8 +88,8 @@ impl DetailedHealth {
         }
     }
 
-    /// Responds to a request with these headers. The checks end by `deadline` or within the total limit, whichever
-    /// is sooner.
+    /// Responds to a request with these headers. The checks end at `deadline` or at the total time limit, whichever is
+    /// sooner.
     ///
     /// # Cancel safety
     ///
@@ -165,7 +165,7 @@ impl Services {
     }
 }
 
-/// The services without which no key can be claimed, if Redis has this fallback.
+/// The services without which no key can be claimed. They depend on the fallback of Redis.
 fn critical_services(fallback: Fallback) -> Vec<Service> {
     match fallback {
         Fallback::MongoDb => vec![Service::MongoDb],
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn only_critical_services_make_the_overall_status_unhealthy() {
         use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
-        // Each case has three statuses: of one service, overall if that service is critical, and overall if it is not
-        // critical.
+        // Each case has the status of one service and two overall statuses: one if that service is critical, and one if
+        // it is not.
         let cases = [
             (Healthy, Healthy, Healthy),
             (Connected, Healthy, Healthy),

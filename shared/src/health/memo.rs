@@ -1,8 +1,8 @@
 //! Keeps the last result of a probe and reuses it while it is fresh.
 //!
 //! One probe runs at a time. A request that arrives meanwhile waits for that probe and gets its result, so many
-//! parallel requests cost one probe. No background task refreshes a result: the first request after a result has
-//! expired replaces the result.
+//! parallel requests cost one probe. No background task refreshes a result. After a result has expired, the next
+//! request replaces it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) struct Memo<T> {
 pub(super) enum ProbeTime {
     /// The probe has its full time limit. The result is kept.
     Full,
-    /// The probe has less time, because the request is nearly out of time. The result is for that request only.
+    /// The probe has less time, because the request is nearly out of time. Only that request uses the result.
     Shortened,
 }
 
@@ -118,8 +118,8 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Whether a result of this age is fresh. The age is by the wall clock, which continues during a freeze. A result
-/// from the future is not fresh.
+/// Whether a result of this age is fresh. The age is by the wall clock, which continues during a freeze. A result with
+/// a time in the future is not fresh.
 fn is_fresh(age: SignedDuration, keep: Duration) -> bool {
     Duration::try_from(age).is_ok_and(|age| age < keep)
 }

@@ -45,7 +45,7 @@ impl RedisHealth {
         }
     }
 
-    /// Responds to a request with these headers. The check ends by `deadline` or within the limit of a health
+    /// Responds to a request with these headers. The check ends at `deadline` or at the time limit of a health
     /// response, whichever is sooner.
     ///
     /// # Cancel safety

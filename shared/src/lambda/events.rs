@@ -1,4 +1,4 @@
-//! Functions that are invoked directly, with JSON in and JSON out.
+//! Functions that are invoked directly, with a JSON payload and a JSON result.
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -19,14 +19,14 @@ use crate::App;
 
 /// The event of one invocation. Not `Debug`, because it has the caller's data.
 pub struct Event {
-    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event; a local server
+    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects an event without JSON, but a local server
     /// may pass it on.
     pub payload: Option<Box<RawValue>>,
     /// The handler's deadline, which leaves time to send the response.
     pub deadline: Deadline,
 }
 
-/// The error type and message after a panic. The panic's own message is not sent and not logged.
+/// The error type and message after a panic. The message of the panic is not sent and not logged.
 const PANICKED: (&str, &str) = (
     "InternalError",
     "The invocation failed because of an internal error. Include its request id when you report it.",
@@ -34,7 +34,7 @@ const PANICKED: (&str, &str) = (
 
 /// Runs a function that is invoked directly. `build` creates the state of the function from the [`App`], once. `handle`
 /// handles each event with this state. A panic becomes a function error. Returns only if the function cannot start or
-/// Lambda ends it.
+/// if Lambda ends the process.
 pub fn serve_events<S, F>(build: impl FnOnce(&App) -> S, handle: fn(Arc<S>, Event) -> F) -> ExitCode
 where
     S: Send + Sync + 'static,

@@ -1,13 +1,13 @@
 //! Parses an event of API Gateway's HTTP API, payload format 2.0
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //!
-//! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a
-//! space in `Host`, a query that is not encoded. That conversion also runs before any of our code. So after a panic,
-//! the client would get no problem document and no request id.
+//! Clients can cause events on which the conversion of `lambda_http` panics: two protocols in `X-Forwarded-Proto`, a
+//! space in `Host`, a query that is not encoded. That conversion runs before our code. So after a panic, the client
+//! would get no problem document and no request id.
 //!
-//! So this module parses each member separately. It ignores members that no endpoint reads. It replaces a header
-//! value that HTTP does not allow by one that no endpoint accepts. If method, path, headers or body are invalid,
-//! the response is a 400.
+//! So this module parses each member separately. It ignores members that no endpoint reads. If HTTP does not allow a
+//! header value, a value that no endpoint accepts replaces it. If method, path, headers or body are invalid, the
+//! response is a 400.
 
 use std::borrow::Cow;
 
@@ -23,9 +23,9 @@ use serde_json::value::RawValue;
 
 /// The parsed event. Not `Debug`, because headers and body can contain secrets.
 pub(super) struct HttpEvent {
-    /// The request id of API Gateway, which is also in API Gateway's own logs.
+    /// The request id of API Gateway, which is also in the logs of API Gateway.
     pub(super) request_id: Option<String>,
-    /// The method; `GET` if the event has no valid one.
+    /// The method; `GET` if the event has no valid method.
     pub(super) method: Method,
     /// The caller according to API Gateway's authorizer.
     pub(super) caller: Caller,
@@ -60,8 +60,7 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
 /// Characters that must be percent-encoded in a path. API Gateway decodes the path of a request.
 const NOT_IN_A_PATH: &AsciiSet = &NOT_IN_A_QUERY.add(b'?');
 
-/// The value that replaces a header value which HTTP does not allow. It is not valid text, so every endpoint rejects
-/// it as malformed.
+/// Replaces a header value that HTTP does not allow. It is not valid text, so every endpoint rejects it as malformed.
 const INVALID_TEXT: &[u8] = b"\xff";
 
 /// The longest request id of API Gateway.
@@ -269,8 +268,8 @@ fn value<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     serde_json::from_str(json.get()).ok()
 }
 
-/// The members of `json`, if it is an object. Without the check, serde would also fill a struct from an array, by
-/// position.
+/// The members of `json`, if it is an object. Without this check, serde would also accept an array and assign its items
+/// by position.
 fn object<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     json.get().starts_with('{').then(|| value(json))?
 }

@@ -1,4 +1,4 @@
-//! Converts an event of API Gateway into an [`Invocation`], and a [`Response`] into what API Gateway expects.
+//! Converts an event of API Gateway into an [`Invocation`], and a [`Response`] into the format of API Gateway.
 
 use std::convert::Infallible;
 use std::panic::{self, AssertUnwindSafe};
@@ -22,7 +22,7 @@ use crate::App;
 
 /// Runs a function for HTTP requests. `build` creates the state of the function from the [`App`], once. `handle`
 /// handles each invocation with this state. Every event gets a response, even without a valid request. Returns only if
-/// the function cannot start or Lambda ends it.
+/// the function cannot start or if Lambda ends the process.
 pub fn serve<S, F, R>(
     build: impl FnOnce(&App) -> S,
     handle: fn(Arc<S>, Invocation) -> F,

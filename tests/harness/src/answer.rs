@@ -1,6 +1,6 @@
 //! A function's answer to a [`TestRequest`], as the client receives it.
 //!
-//! The harness checks on every answer the rules that hold for all functions: headers, media types, no planted secret.
+//! The harness checks that every answer follows the rules for all functions: headers, media types, no planted secret.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::test_request::TestRequest;
 const PROBLEM: &str = "urn:truebond:problem:";
 
 /// The values of `status` in the body of a health report. An answer with an HTTP error status must be a problem
-/// document, unless it is a health report.
+/// document or a health report.
 const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "disconnected"];
 
 /// A function's answer, as an HTTP response.
@@ -121,7 +121,7 @@ impl Answer {
         );
     }
 
-    /// Checks that the body is JSON, and a problem document if the status is an error.
+    /// Checks that the body is JSON. If the status is an error, the body must be a problem document or a health report.
     fn check_body(&self) {
         if self.body.is_empty() {
             return;

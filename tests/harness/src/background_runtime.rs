@@ -1,7 +1,7 @@
 //! A tokio runtime on its own thread, for parts of the harness that must run while a test's thread is busy.
 //!
-//! If a proxy ran on the test's runtime, a computation in the test would stop the proxy. The test would then see an outage that
-//! it did not start.
+//! If a proxy ran on the test's runtime, a computation in the test would stop the proxy. The test would then have an outage
+//! that it did not start.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;

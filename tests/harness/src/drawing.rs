@@ -1,5 +1,5 @@
-//! Draws SVG pictures: texts, rectangles, lines and areas at given coordinates, in one style. The caller computes scales
-//! and draws legends.
+//! Draws SVG pictures: texts, rectangles, lines and areas, in one style. The caller computes the coordinates and draws
+//! legends.
 
 use std::fmt::{self, Write};
 

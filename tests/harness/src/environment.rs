@@ -14,7 +14,7 @@ use std::path::PathBuf;
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
 /// The folder into which `scripts/install` puts localstripe.
 const LOCALSTRIPE: &str = "localstripe-1.15.10";
-/// The folder into which `scripts/install` puts libfaketime, if it cannot install it in the system.
+/// The folder into which `scripts/install` puts libfaketime, if the script cannot install libfaketime in the system.
 const LIBFAKETIME: &str = "faketime";
 
 /// The default Redis server. Every test works with this program; some tests do not work with Valkey.
@@ -116,8 +116,8 @@ pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
-/// The variables that cargo sets for one package. The harness removes them when it calls cargo. Otherwise build scripts that
-/// watch these variables (for example of `ring`) would run at every build.
+/// The variables that cargo sets for one package. The harness removes these variables when it calls cargo. Otherwise build
+/// scripts that watch these variables (for example of `ring`) would run at every build.
 pub(crate) fn variables_of_one_package() -> Vec<OsString> {
     const NAMES: [&str; 3] = [
         "CARGO_CRATE_NAME",

@@ -1,5 +1,5 @@
-//! Waits for another process: checks a condition repeatedly until it holds or a deadline has passed. So a test takes no longer
-//! than needed, and never sleeps for a guessed time.
+//! Waits for another process: checks a condition repeatedly until it holds or a deadline has passed. So a test takes only the
+//! time that it needs, and never sleeps for a guessed time.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 ///
-/// Panics if the condition does not become true within `limit`. The message names the caller's line.
+/// Panics if the condition does not become true within `limit`. The message has the caller's line.
 #[track_caller]
 pub fn eventually(
     limit: Duration,

@@ -1,9 +1,9 @@
-//! A TCP proxy between a client and its server that injects network faults.
+//! A TCP proxy that injects network faults between a client and a server.
 //!
 //! The proxy simulates the outage of a managed service: the server's address stays the same for clients, and the server keeps
 //! running. Each fault is a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs
-//! on its own thread, so that neither a busy test nor a frozen client stops it. The proxy copies the bytes of any protocol. It
-//! recognises the commands of Redis and MongoDB only to count them.
+//! on its own thread, so that a busy test or a frozen client does not stop it. The proxy copies the bytes of any protocol. It
+//! recognises the commands of Redis and MongoDB, to count them and to lose replies to them.
 //!
 //! A silenced connection (`black_hole`, `drop_next_reply`) stays silent after `heal`, because TCP delivers nothing after lost
 //! bytes.
@@ -62,8 +62,8 @@ impl FaultProxy {
         proxy
     }
 
-    /// Starts a proxy that connects to the server from a second loopback address (only on Linux). So the server sees the clients
-    /// as clients of another host.
+    /// Starts a proxy that connects to the server from a second loopback address (only on Linux). To the server, the clients
+    /// look like clients of another host.
     pub fn from_another_host(server: SocketAddr) -> Self {
         let proxy = Self::in_front_of(server);
         proxy.board.set_source(Ipv4Addr::new(127, 0, 0, 2));
@@ -132,13 +132,13 @@ impl FaultProxy {
     /// Delays every reply by `delay`, so each round trip takes `delay` longer. On an idle machine the error is under a
     /// millisecond.
     ///
-    /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. The proxy does not delay the opening
-    /// of a connection, but it delays each reply of a handshake.
+    /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. The opening of a connection is not
+    /// delayed, but each reply of a handshake is delayed.
     pub fn delay(&self, delay: Duration) {
         self.board.set_delay(Delay::Constant(delay));
     }
 
-    /// Delays some replies, each by its own time up to `latest`, so that one client waits while another client gets its
+    /// Delays some replies by different times up to `latest`, so that one client waits while another client gets its
     /// replies. Replies on one connection stay in order. The same `seed` makes the same choices.
     pub fn delay_some(&self, latest: Duration, seed: u64) {
         self.board.set_delay(Delay::Some {
@@ -190,13 +190,13 @@ impl FaultProxy {
         self.board.traffic().accepted()
     }
 
-    /// The number of connections that neither the client nor the proxy has closed.
+    /// The number of open connections. A connection counts until the client or the proxy closes it.
     pub fn open(&self) -> usize {
         self.board.traffic().open()
     }
 
-    /// The number of round trips. A round trip starts with a client's first bytes on a connection, or with its first bytes
-    /// after bytes of the server. So a burst of pipelined commands counts as one round trip.
+    /// The number of round trips. A round trip starts with a client's first bytes on a connection, or with the client's
+    /// first bytes after bytes of the server. So a burst of pipelined commands counts as one round trip.
     pub fn round_trips(&self) -> usize {
         self.board.traffic().round_trips()
     }

@@ -29,7 +29,7 @@ pub async fn serve<R, B, E>(
         let _ = stream.set_nodelay(true);
         let service = service_fn(respond.clone());
         connections.spawn(async move {
-            // An error means that the client is gone, or that `respond` wanted to break the connection.
+            // An error means that the client is gone, or that `respond` returned an error to break the connection.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

@@ -2,8 +2,8 @@
 //! `redis-server` with password users.
 //!
 //! The gate replaces a valid token by the user's password. It forwards an invalid login unchanged, so that the server rejects the
-//! login. It forwards all later bytes unchanged. The code that checks tokens follows AWS's description of signatures, is tested
-//! with AWS's own library, and shares no code with the product.
+//! login. It forwards all later bytes unchanged. The code that checks tokens follows AWS's description of signatures, and shares
+//! no code with the product. Its tests use tokens from AWS's library.
 
 mod certificate;
 mod connection;

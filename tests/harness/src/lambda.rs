@@ -1,5 +1,5 @@
-//! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, the kill of a process at
-//! its timeout, and a new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+//! Simulates Lambda around a real built binary (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>): the Runtime
+//! API, a clean environment, and freeze and thaw. At a timeout, the process is killed. After a crash, a new process starts.
 //!
 //! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API
 //! on its own runtime instead. The harness checks that every answer to an HTTP request follows the rules for all answers (see
@@ -39,7 +39,7 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// The time limit for a process to become idle before a freeze. No invocation in a test takes this long.
+/// The time limit for a process to become idle before a freeze. Every invocation in a test takes less time.
 const REST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One execution environment of one function. Dropping it kills the process.
@@ -57,7 +57,7 @@ pub struct Lambda {
 enum Home {
     /// A runtime on its own thread.
     Own(BackgroundRuntime),
-    /// The caller's runtime. The value holds the tasks of the Runtime API on it.
+    /// The caller's runtime. The value holds the tasks that run the Runtime API.
     Callers(JoinSet<()>),
 }
 
@@ -115,7 +115,7 @@ impl Lambda {
 
     /// Sends a request without waiting for the answer. To get the answer, await the returned value.
     ///
-    /// If a process waits for work, the request is in the process's socket when this function returns. A frozen process finds
+    /// If a process waits for work, this function returns when the request is in the process's socket. A frozen process finds
     /// the request after the thaw, as on Lambda.
     pub async fn queue(&self, request: TestRequest) -> Pending {
         let settled = self.enqueue(request.event().to_string().into()).await;
@@ -127,7 +127,7 @@ impl Lambda {
         }
     }
 
-    /// Freezes the process as Lambda does: waits until the process asks for the next invocation, then stops the process
+    /// Freezes the process as Lambda does: waits until the process requests the next invocation, then stops the process
     /// (SIGSTOP).
     ///
     /// # Panics
@@ -231,7 +231,7 @@ impl Lambda {
         self.secrets.assert_absent("the log", &self.log_text());
     }
 
-    /// Checks that every line of the log is a JSON object with an RFC 3339 `timestamp` and a `level`, which Lambda needs to
+    /// Checks that every line of the log is a JSON object with an RFC 3339 `timestamp` and a `level`. Lambda needs both to
     /// filter by level.
     ///
     /// # Panics

@@ -14,7 +14,7 @@ const FIRST: u16 = 15_000;
 /// The number of ports to use.
 const COUNT: u16 = 17_000;
 
-/// Returns a port of 127.0.0.1 on which nothing listens and that this process has not returned before.
+/// Returns a free port of 127.0.0.1 that this function has not returned before.
 pub(crate) fn reserve() -> u16 {
     // Starts at a random port, so that two test processes on one machine rarely collide.
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();

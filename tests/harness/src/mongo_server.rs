@@ -44,7 +44,7 @@ impl MongoServer {
         }
     }
 
-    /// The server's URI. It names no database.
+    /// The server's URI, without a database.
     pub fn uri(&self) -> String {
         self.uri.text()
     }
@@ -58,7 +58,7 @@ impl MongoServer {
     ///
     /// # Panics
     ///
-    /// Panics if `MONGODB_TEST_URI` does not name a host and a port that resolve (`mongodb+srv` does not).
+    /// Panics if the host and port in `MONGODB_TEST_URI` do not resolve, as with `mongodb+srv`.
     pub fn address(&self) -> SocketAddr {
         self.uri.address()
     }

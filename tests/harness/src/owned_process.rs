@@ -2,8 +2,7 @@
 //!
 //! The child's output goes to a file instead of a pipe. So the output can be read at any time, without a reading thread, and a
 //! process with much output never blocks. The standard input of the child is a pipe without data. A program that reads the pipe
-//! to the end notices the end of the test process, even after a kill. Programs that do not read the pipe are ended by the
-//! watchdog.
+//! to the end notices the end of the test process, even after a kill. The watchdog ends programs that do not read the pipe.
 
 use std::fs::File;
 use std::io;
@@ -68,7 +67,7 @@ impl OwnedProcess {
         }
         let Some(pid) = self.living() else { return };
         kill_process(pid, Signal::STOP).expect("a living child takes signals");
-        // This call waits only for a stop. It does not collect the exit status, because `Child` must collect it.
+        // This call waits only for a stop. The exit status is not collected here, because `Child` must collect it.
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let start = Instant::now();
         while !matches!(waitid(WaitId::Pid(pid), stopped), Ok(Some(_))) {

@@ -1,7 +1,7 @@
 //! A real `redis-server`, one process per test. Each method of the builder adds one deviation from the default settings.
 //!
-//! A server keeps no data over a restart and uses a free port of 127.0.0.1. The harness itself connects through a Unix
-//! socket, with an ACL user of its own. So assertions do not depend on ports, certificates, passwords and proxies.
+//! A server keeps no data over a restart and uses a free port of 127.0.0.1. The harness connects through a Unix socket,
+//! with a separate ACL user. So assertions do not depend on ports, certificates, passwords and proxies.
 
 mod admin;
 mod builder;
@@ -63,7 +63,7 @@ impl RedisServer {
         self.url_of(self.address(), self.login.as_ref())
     }
 
-    /// The server's URL with other credentials. An empty user name is the default user.
+    /// The server's URL with these credentials. An empty user name is the default user.
     pub fn url_with(&self, user: &str, password: &str) -> String {
         let user = Some(user)
             .filter(|user| !user.is_empty())

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::percent_encoded::percent_encoded;
 
-/// Texts that must never appear in the output, each in all forms in which it could appear.
+/// Secrets that must never appear in the output, in all forms in which they could appear.
 #[derive(Default)]
 pub(crate) struct Secrets {
     planted: Mutex<Vec<String>>,

@@ -1,7 +1,7 @@
 //! A simulated AWS Secrets Manager: moto, from PyPI.
 //!
-//! Moto keeps secrets in memory and accepts every signature. Functions reach it through a proxy, which counts their reads and can
-//! simulate an outage.
+//! Moto keeps secrets in memory and accepts every signature. Functions connect to moto through a proxy, which counts reads and
+//! can simulate an outage.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ const CREDENTIALS: [(&str, &str); 3] = [
     ("AWS_SESSION_TOKEN", "planted-aws-session-0123456789"),
 ];
 
-/// The signature of the tests' own requests. Moto only reads the region and the service from it.
+/// The signature of the tests' requests. Moto reads only the region and the service from it.
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=x";
 
 impl SecretsManager {

@@ -34,8 +34,8 @@ impl StripeServer {
         self.0.address()
     }
 
-    /// The URL of the server for a client that connects to `address`: the server's own address, or the address of a proxy in
-    /// front of the server.
+    /// The URL of the server for a client that connects to `address`. That is the address of the server, or of a proxy in
+    /// front of it.
     pub fn url_at(address: SocketAddr) -> String {
         format!("http://{address}/")
     }

@@ -82,7 +82,7 @@ impl TestRequest {
         }
     }
 
-    /// Adds a header. Values of a repeated header are joined with a comma, and `cookie` moves to `cookies`, as API Gateway does.
+    /// Adds a header, as API Gateway does: values of a repeated header are joined with a comma, and `cookie` moves to `cookies`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = name.to_ascii_lowercase();
@@ -93,7 +93,7 @@ impl TestRequest {
         self.headers
             .entry(name)
             .and_modify(|present| {
-                // A given value replaces the default value. The two values are not joined.
+                // A given value replaces the default value instead of being joined to it.
                 if present != "*/*" && present != "truebond-tests" {
                     present.push(',');
                     present.push_str(value);

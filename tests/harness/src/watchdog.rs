@@ -24,12 +24,12 @@ done
 for pid in $alive; do kill -KILL "$pid"; done 2>/dev/null
 "#;
 
-/// Tells the shell that this test process has started a process.
+/// Reports to the shell that this test process has started a process.
 pub(crate) fn started(pid: u32) {
     tell("started", pid);
 }
 
-/// Tells the shell that a process has ended or is about to end.
+/// Reports to the shell that a process has ended or is about to end.
 pub(crate) fn ended(pid: u32) {
     tell("ended", pid);
 }

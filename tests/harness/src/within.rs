@@ -1,6 +1,6 @@
 //! Checks that a future ends in time.
 //!
-//! A future that exceeds its limit runs on, so that the message can show how long it took. If only the machine is busy, the
+//! A future that exceeds its limit continues, so that the message can show its duration. If only the machine is busy, the
 //! duration is a little over the limit. If a timeout is wrong, the duration is many times the limit. Only a future that exceeds
 //! the limit many times is cancelled, so that a test cannot hang.
 
@@ -14,7 +14,7 @@ const PATIENCE: u32 = 20;
 ///
 /// # Panics
 ///
-/// Panics if the future takes `limit` or longer. The message names the caller's line and the duration.
+/// Panics if the future takes `limit` or longer. The message has the caller's line and the duration.
 #[track_caller]
 pub fn within<T>(limit: Duration, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = Location::caller();

@@ -38,7 +38,7 @@ pub(super) type Answer = (u16, Value);
 pub(super) struct Change {
     pub(super) kind: &'static str,
     pub(super) intent: Value,
-    /// The next action of the intent's customer or bank. `None` if neither of them acts.
+    /// The next action of the intent's customer or bank; `None`: no further action.
     pub(super) next: Option<Next>,
 }
 
@@ -334,7 +334,7 @@ pub(super) fn charges(runs: &[Run]) -> impl Iterator<Item = &Run> {
     runs.iter().filter(|run| run.is_charge)
 }
 
-/// Whether two charges of an order are closer together than the retention allows.
+/// Whether an order has a second charge within the retention of its first charge.
 pub(super) fn is_charged_twice(runs: &[Run], retention: Retention) -> bool {
     let charges: Vec<_> = charges(runs).collect();
     let mut pairs = charges.iter().enumerate().flat_map(|(number, first)| {

@@ -51,7 +51,7 @@ pub(super) struct Client<'a> {
 /// The time for which a client waits for a response. If no response comes in this time, the client retries, usually at another
 /// process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// The maximum number of requests until a final response. This number of requests takes longer than any fault.
+/// The maximum number of requests of a client before its final response. So many requests take longer than any fault.
 const MAX_ATTEMPTS: u32 = 400;
 /// The maximum number of requests of one caller in a burst. The number is small, because the next burst starts only after the
 /// last caller of this burst has ended.
@@ -112,8 +112,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Sends the request as the client's `behaviour` says, until a response needs no retry. Then, for each burst, several callers
-    /// retry the key around the end of the retention.
+    /// Sends the request according to the client's `behaviour`, until a response needs no retry. Then several callers of each
+    /// burst retry the key around the end of the retention.
     pub(super) async fn run(&self) {
         self.story.lock().began = Some(self.began.elapsed());
         if self.behaviour == Behaviour::Leaving {

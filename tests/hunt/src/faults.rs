@@ -22,11 +22,12 @@ use super::{LEASE, Mode, between};
 pub enum Fault {
     /// A process is killed.
     Kill,
-    /// A process is frozen for longer than the lease of a process without a deadline, then thawed.
+    /// A process is frozen and later thawed. The freeze lasts longer than the lease of a process without a deadline.
     Freeze,
-    /// A process is killed after the provider has executed its request and before the response arrives.
+    /// The provider has executed the request of a process. Before the response arrives, the process is killed.
     KillBeforeAnswer,
-    /// A process is frozen after the provider has executed its request and before the response arrives, then thawed.
+    /// The provider has executed the request of a process. Before the response arrives, the process is frozen. Later it
+    /// is thawed.
     FreezeBeforeAnswer,
     /// Some processes have wrong clocks during the whole hunt.
     ClockSkew,
@@ -94,8 +95,8 @@ impl Fault {
         }
     }
 
-    /// All faults that the variable `FAULTS` can name. In the mode `Redis`, these include the faults that lose Redis's data.
-    /// Those faults are not among the default faults of this mode.
+    /// All faults that are allowed in the variable `FAULTS`. In the mode `Redis`, they include the faults that lose Redis's
+    /// data, which are not default faults of this mode.
     pub fn selectable(mode: Mode) -> Vec<Self> {
         let mut faults = Self::of(mode);
         faults.extend(Self::late(mode));
@@ -190,7 +191,7 @@ impl Lane {
     ];
 }
 
-/// The period of a fault, measured from the start of the hunt.
+/// The period of a fault. Times are measured from the start of the hunt.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultPeriod {
     /// The fault.
@@ -300,8 +301,8 @@ const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs
 /// The maximum delay of a reply. It is longer than the pause of the TTL monitor. So the monitor can delete a record, and another
 /// client can claim its key, before the reply arrives.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
-/// In a hunt with a short retention, the list of faults has this many additional entries for each fault with late replies, so
-/// that these faults are drawn more often.
+/// In a hunt with a short retention, the list of faults has this many additional entries for each fault with late replies. So
+/// these faults are drawn more often.
 const LATE_OFTEN: usize = 6;
 /// On average, 1 of `LONG` outages is long.
 const LONG: u32 = 6;
@@ -399,7 +400,7 @@ async fn late_replies(proxy: &FaultProxy, rng: &mut Rng) {
     proxy.heal();
 }
 
-/// Injects a network fault. Most such faults end before clients time out; some last longer.
+/// Injects a network fault. Most of these faults end before clients time out, but some last longer.
 async fn outage(proxy: &FaultProxy, begin: fn(&FaultProxy), rng: &mut Rng) {
     let range = match rng.u32(..LONG) {
         0 => LONG_OUTAGE,

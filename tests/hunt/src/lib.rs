@@ -1,12 +1,12 @@
 //! The hunt searches for double charges. It runs real functions with real stores, a provider with Stripe's state machine, and
-//! clients that retry, and it injects random faults into all of these.
+//! clients that retry. It injects random faults into all of them.
 //!
 //! With a retention ([`Hunt::with_retention`]), finished records expire during the hunt. Callers retry before, around and after
 //! the expiry. The work of a key is allowed to run again only after the expiry.
 //!
 //! At the end the hunt compares, payment by payment, the responses to clients with the provider's charges ([`Report`]). A seed
-//! repeats every choice: the clients' requests and behaviour, and the order and the duration of faults. The interleaving of
-//! requests and faults depends on the machine, so a seed usually repeats a finding, but not always.
+//! repeats every choice: the clients' requests and behaviour, and the order and the duration of faults. But the interleaving
+//! of requests and faults depends on the machine. So a seed repeats most findings, but not all.
 
 mod bank;
 mod client;
@@ -68,7 +68,7 @@ pub struct Hunt {
     /// Whether a finding stops the hunt early. After a double charge, a contradiction or a stale answer, no further client
     /// starts. After any finding, no further round starts.
     pub stops_at_first: bool,
-    /// Set this value to `true` to end the hunt early. Then no further client starts, and the hunt reports its findings so far.
+    /// If this value becomes `true`, the hunt ends early: no further client starts, and the hunt reports its findings so far.
     pub is_cancelled: Arc<AtomicBool>,
 }
 
@@ -77,8 +77,8 @@ pub struct Hunt {
 pub enum Work {
     /// `payments-create`, with its ledger.
     Payments,
-    /// The example `charges` with the policy `AtMostOnce`. It charges by one direct call, so only the idempotency engine prevents
-    /// a second charge.
+    /// The example `charges` with the policy `AtMostOnce`. It charges with one direct call, so only the idempotency engine
+    /// prevents a second charge.
     Once,
     /// The example `charges` with the policy `Rerun`: the work runs again after an abandoned attempt. Two charges are then
     /// allowed, but all clients must get the same response.
@@ -100,7 +100,7 @@ impl Work {
         }
     }
 
-    /// Whether every client must get a final response. Without a ledger, it is possible that an outcome stays unknown.
+    /// Whether every client must get a final response. Without a ledger, an outcome can stay unknown.
     pub(crate) fn always_settles(self) -> bool {
         self == Self::Payments
     }

@@ -110,8 +110,8 @@ async fn stop_signal() {
     }
 }
 
-/// Each pair in `values` begins with a word. Returns the pair whose word is the value of the
-/// environment variable `name`. If the variable is not set, returns the first pair.
+/// Each pair in `values` has a word and a value. Returns the pair whose word is in the environment variable `name`. If
+/// the variable is not set, returns the first pair.
 fn one_of<T: Copy, const N: usize>(
     name: &str,
     values: [(&'static str, T); N],

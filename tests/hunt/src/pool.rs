@@ -1,4 +1,4 @@
-//! The processes of a function. Each handles one invocation at a time, as on Lambda.
+//! The processes of a function. Each process handles one invocation at a time, as on Lambda.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// [`wait_for_room`](Pool::wait_for_room) waits until the number of idle processes is the number of all processes divided by this
-/// number.
+/// [`wait_for_room`](Pool::wait_for_room) waits until the number of idle processes is at least the number of all
+/// processes divided by `ROOM`.
 const ROOM: usize = 2;
-/// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that not all clients
-/// start at the same time.
+/// The longest pause between two checks for idle processes. Each waiting client draws a different pause, so that the clients
+/// do not all start at once.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// A pool of processes.
@@ -39,7 +39,7 @@ pub(super) enum RequestOutcome {
     Answered(ClientResponse),
     /// The client gets no response, because the hunt killed the process or froze it for too long.
     NoResponse,
-    /// The process crashed or timed out, although the hunt had neither killed nor frozen it.
+    /// The process crashed or timed out, although the hunt had not killed or frozen it.
     Failure(String),
 }
 
@@ -57,12 +57,12 @@ impl ClientResponse {
         [201, 402].contains(&self.status)
     }
 
-    /// Whether the response says that the outcome is unknown.
+    /// Whether the response reports an unknown outcome.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
 
-    /// Whether the response says that the key belongs to another request.
+    /// Whether the response reports that the key belongs to another request.
     pub(super) fn is_mismatch(&self) -> bool {
         self.status == 422
     }

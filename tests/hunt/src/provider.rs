@@ -40,8 +40,7 @@ struct State {
     /// Whether the provider injects faults into requests.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// If a fault waits for a request, the channel on which the fault gets the next `POST` request. `None` if no fault
-    /// waits.
+    /// The channel on which a waiting fault gets the next `POST` request; `None` if no fault waits.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
     /// The queue of events that the webhook must get.
     events: mpsc::UnboundedSender<StripeEvent>,
@@ -106,8 +105,8 @@ impl Provider {
         format!("http://{}/{process}/", self.address)
     }
 
-    /// Waits at most `limit` for the next request that changes something. The provider executes that request and holds
-    /// the response back.
+    /// Waits at most `limit` for the next `POST` request. The provider executes that request and holds the response
+    /// back.
     pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
         let (caught, catching) = oneshot::channel();
         *self.state.catching.lock() = Some(caught);
@@ -120,7 +119,7 @@ impl Provider {
         self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
     }
 
-    /// Reads the provider's state.
+    /// Calls `look` with the provider's state, and returns the result.
     pub(super) fn books<T>(&self, look: impl FnOnce(&Bank) -> T) -> T {
         look(&self.state.bank.lock())
     }
@@ -223,8 +222,8 @@ impl State {
         answer
     }
 
-    /// If a fault waits for a request, holds the response back until the fault has killed or frozen the process that
-    /// sent the request.
+    /// If a fault waits for a request, holds the response back until the fault has killed or frozen the sender of the
+    /// request.
     async fn hold_back(&self, request: &ProviderRequest) {
         if request.method != Method::POST {
             return;

@@ -28,7 +28,7 @@ pub struct Report {
     pub intents: usize,
     /// The number of charges.
     pub charges: usize,
-    /// The number of times that the work of a key ran again after the retention of its result.
+    /// The number of times that the work of a key ran again after the retention of the key's result.
     pub renewals: usize,
     /// The number of expired records that were deleted from MongoDB.
     pub expired: u64,

@@ -17,7 +17,7 @@ pub(super) struct Retention {
     /// The length of the retention; `None` if it is longer than any hunt.
     pub(super) lasts: Option<Duration>,
     /// Whether the store also forgets abandoned attempts: true for Redis, false for MongoDB. Such a store can also lose a result
-    /// before it acknowledges the result; the attempt then stores the result again.
+    /// before it acknowledges the result. Then the attempt stores the result again.
     pub(super) forgets_abandoned: bool,
     /// The start of the hunt.
     pub(super) began: Instant,
@@ -43,8 +43,8 @@ impl Retention {
         let Some(lasts) = self.lasts else {
             return false;
         };
-        // Redis can lose the result, and the run's own request then stores it again. So with Redis the retention is counted from
-        // the last response to a request that was sent before the end of the run.
+        // If Redis loses the result, the request of the run stores the result again. So with Redis, the retention begins at the
+        // last response to a request that was sent before the end of the run.
         let waiting = answer.receipts.iter().filter(|receipt| {
             let sent = self.began + receipt.sent;
             self.forgets_abandoned && sent <= run.done
@@ -100,8 +100,8 @@ mod tests {
         }
     }
 
-    /// Each case has the times of the first run (sent, arrived, done), the arrival of the second run, and whether MongoDB and
-    /// Redis allow the second run.
+    /// Each case has the times of the first run (sent, arrived, done) and the arrival of the second run. It also has whether
+    /// MongoDB and Redis allow the second run.
     #[test]
     fn a_second_run_may_begin_one_retention_after_the_end_of_the_first() {
         let origin = Instant::now();
@@ -139,8 +139,8 @@ mod tests {
         }
     }
 
-    /// Each case has the time of the response to the run's own request, the time of the last request, and whether the result had
-    /// expired by then in MongoDB and in Redis.
+    /// Each case has the time of the response to the run's request, and the time of the last request. It also has whether the
+    /// result had expired by then in MongoDB and in Redis.
     #[test]
     fn a_result_expires_one_retention_after_it_was_stored() {
         let origin = Instant::now();

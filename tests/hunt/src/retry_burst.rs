@@ -20,11 +20,11 @@ pub(super) struct Caller {
     pub(super) is_different: bool,
 }
 
-/// The time from the earliest retry around the end of the retention to that end. The record was stored a little before its
-/// response arrived, so the record also expires a little earlier.
+/// The earliest retry comes this time before the end of the retention. The record was stored before its response arrived,
+/// so the record expires a little earlier than one retention after the response.
 const EARLY: Duration = Duration::from_millis(100);
-/// The times over which a burst can spread its retries: less than one pause of the TTL monitor, a little more than one pause, or
-/// several pauses.
+/// A burst spreads its retries over one of these times. They are less than one pause of the TTL monitor, a little more than one
+/// pause, and several pauses.
 const SPREADS: [Duration; 3] = [
     Duration::from_millis(120),
     Duration::from_millis(300),

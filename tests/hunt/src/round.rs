@@ -28,8 +28,7 @@ const SETTLING: Duration = Duration::from_secs(60);
 struct Stories {
     /// The history of each payment.
     all: Vec<Arc<Mutex<Story>>>,
-    /// The number of times that a worker looked for a client to start. When no client is left, this number exceeds the number
-    /// of clients.
+    /// How often a worker looked for a client to start. When no client is left, this number exceeds the number of clients.
     came: AtomicUsize,
     /// Whether a double charge, a contradiction or a stale answer was found. Other findings are known only after all faults have
     /// ended.
@@ -76,7 +75,7 @@ impl Round<'_> {
         }
     }
 
-    /// The fault that lasts for the whole round, if the hunt has such a fault. `from` is the start of the round.
+    /// The fault that lasts for the whole round; `None`: the hunt has no such fault. `from` is the start of the round.
     fn all_the_time(&self, from: Duration) -> Option<FaultPeriod> {
         let faults = self.hunt.faults.iter();
         let fault = faults.copied().find(|fault| fault.lane() == Lane::Always)?;
@@ -101,7 +100,7 @@ impl Round<'_> {
     }
 
     /// The number of processes. A long hunt needs more processes, because many processes wait for unavailable stores. A long
-    /// hunt with a retention needs even more processes, because a caller at the end of a retention must not wait for a process.
+    /// hunt with a retention needs even more. Otherwise a caller at the end of a retention would wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,

@@ -125,7 +125,7 @@ async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
     Some(report)
 }
 
-/// Delivers events as Stripe does: in any order, some late, some twice and some never. It delivers a refused event
+/// Delivers events as Stripe does: in any order, some late, some twice and some never. A refused event is delivered
 /// again.
 async fn deliver_all(
     webhooks: Vec<Arc<Lambda>>,

@@ -35,10 +35,10 @@ pub(super) struct Stage {
 /// The environment variables of all processes.
 struct Environment(Vec<(&'static str, String)>);
 
-/// The timeout of a request to the provider, in processes that know their deadline and in reconcilers and webhooks.
+/// The timeout of a request to the provider, in processes that have a deadline, in reconcilers and in webhooks.
 const HURRY: Duration = Duration::from_millis(300);
-/// The timeout of a request to the provider, in processes that do not know their deadline. Such a process can get a late response
-/// after the end of its lease.
+/// The timeout of a request to the provider, in processes without a deadline. Such a process can get a late response after the
+/// end of its lease.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time from the deadline of an invocation to the kill of its process. Even on a busy machine, a process without a fault
 /// answers within this time.
@@ -255,7 +255,7 @@ async fn processes(
             Work::Payments => Lambda::function("payments-create"),
             Work::Once | Work::Rerun => Lambda::example("charges"),
         };
-        // Half of the processes know their deadline. The others have a short lease, which can end during a freeze or before a
+        // Half of the processes have a deadline. The others have a short lease, which can end during a freeze or before a
         // late response.
         let knows_deadline = number % 2 == 0;
         let patience = if knows_deadline { HURRY } else { PATIENCE };

@@ -57,7 +57,7 @@ pub(super) struct SentRequest {
     pub(super) sent: Duration,
 }
 
-/// The maximum number of lines per client. If there are more, some lines in the middle are left out.
+/// The maximum number of lines per client. If there are more lines, some lines in the middle are left out.
 const MAX_LINES: usize = 120;
 /// The lines that are left out if there are more than [`MAX_LINES`].
 const LEFT_OUT: Range<usize> = 30..60;
@@ -103,7 +103,7 @@ impl Story {
                 };
                 self.add_final(response, receipt);
             }
-            // These statuses tell the client to retry.
+            // After these statuses, the client retries.
             202 | 409 | 503 => {}
             422 if self.is_reused => {}
             _ => self.invalid_responses.push(response),
@@ -147,7 +147,7 @@ impl FinalAnswer {
         sent.max().unwrap_or_default()
     }
 
-    /// The id of the run that produced this response, if the response names a run.
+    /// The id of the run that produced this response, if the response has such an id.
     pub(super) fn result(&self) -> Option<String> {
         let body: Value = serde_json::from_str(&self.response.body).ok()?;
         body["id"].as_str().map(str::to_owned)

@@ -1,9 +1,9 @@
 //! MongoDB's TTL monitor with a short interval.
 //!
 //! MongoDB deletes expired records once a minute (<https://www.mongodb.com/docs/manual/core/index-ttl/>), and mongo-java-server
-//! never deletes them. So without this monitor, MongoDB would hardly ever delete a finished record shortly before a new claim
-//! of its key. This monitor deletes the records that MongoDB deletes by the engine's TTL index: a record is deleted one
-//! retention after its `finished_at`, by the server's clock.
+//! never deletes them. So without this monitor, a finished record would rarely be deleted shortly before a new claim of its
+//! key. This monitor follows the rule of the engine's TTL index: a record is deleted one retention after its `finished_at`, by
+//! the server's clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -58,7 +58,7 @@ impl TtlMonitor {
     }
 }
 
-/// Deletes the records that are expired by the server's clock. Returns their number.
+/// Deletes the records that are expired by the server's clock. Returns the number of deleted records.
 async fn delete(records: &Collection<Document>, retention: Duration) -> Result<u64> {
     let now = [
         doc! { "$limit": 1 },

@@ -19,14 +19,14 @@ pub enum Finding {
     LostAnswer,
     /// The payment has two different final responses, or a response that is never allowed.
     Contradiction,
-    /// A request got an old result. The result had expired before the request was sent, or a client had a newer result before
-    /// the request was sent.
+    /// A request got an old result. Before the request was sent, the result had expired, or a client had a newer result.
     StaleAnswer,
     /// The payment is charged, but its client got the response "declined" or never got the response "charged".
     UnreportedCharge,
     /// The client has no final response at the end.
     Unanswered,
-    /// A process crashed or timed out during a request of the client, although the hunt had neither killed nor frozen it.
+    /// A process crashed or timed out during a request of the client, although the hunt had not killed or frozen that
+    /// process.
     Failure,
 }
 
@@ -107,8 +107,7 @@ fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
 }
 
-/// Whether a request got an old result: it had expired before the request was sent, or a client had a newer result before the
-/// request was sent.
+/// Whether a request got an old result. Before the request was sent, the result had expired, or a client had a newer result.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     let is_over = |answer: &FinalAnswer| {
         run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))

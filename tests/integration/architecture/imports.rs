@@ -16,7 +16,7 @@ pub(super) struct Sources {
 struct File {
     /// The paths in the file, as they are written, for example `super::store::Store`.
     named: Vec<Vec<String>>,
-    /// The names that the file introduces by `use`, public or not, each with the path of its item.
+    /// The public and private names that the file introduces by `use`. Each name has the path of its item.
     aliases: BTreeMap<String, Vec<String>>,
 }
 

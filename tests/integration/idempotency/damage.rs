@@ -1,5 +1,5 @@
-//! The value under a key is damaged, or another program wrote it. Before that, the value may have
-//! been a result, so the operation does not run again.
+//! The value of a key is damaged, or another program has overwritten it. The earlier value may have been a result, so
+//! the operation does not run again.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -95,8 +95,8 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
     assert_eq!(engine.counts().unknown, 20);
 }
 
-/// The Lua script reads only the header of a record to decide on a claim or a write. It checks the
-/// body only before it copies or returns the body.
+/// The Lua script reads only the header of a record to decide on a claim or a write. The script checks the body only
+/// before it copies or returns it.
 #[tokio::test]
 async fn a_damaged_body_is_never_copied_or_replayed() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_LEASE_MS", "1500");
@@ -150,8 +150,8 @@ async fn a_damaged_body_is_never_copied_or_replayed() {
     );
 }
 
-/// One digit moves from a field to the next field. The header keeps its length, but the two fields
-/// do not.
+/// One digit moves from a field to the next field. The header keeps its length, but the lengths of the two fields
+/// change.
 #[tokio::test]
 async fn a_header_with_shifted_fields_is_unreadable() {
     let stage = Stage::redis().await;
@@ -196,8 +196,8 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// The owner completes its key again. The new response may differ from the stored response, which
-/// is damaged, so neither is returned.
+/// The owner completes its key again. The new response may differ from the stored response, which is damaged. So no
+/// response is returned.
 #[tokio::test]
 async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     let stage = Stage::redis().await;

@@ -17,7 +17,7 @@ async fn records(stage: &Stage) -> Collection<Document> {
     server.collection(database, "idempotency").await
 }
 
-/// Describes the fields of a document, in alphabetical order. The values of dates and of long texts are left out,
+/// Describes the fields of a document, in alphabetical order. The values of dates and of long strings are left out,
 /// because they differ in each run.
 fn described(document: &Document) -> String {
     let mut fields: Vec<_> = document
@@ -164,9 +164,9 @@ async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
     );
 }
 
-/// Regression: a slow reader had judged a finished record as expired. Meanwhile MongoDB deleted the record, and
-/// another caller claimed the key and completed at the same revision. The reader's compare-and-set matched that
-/// record, so both callers ran the operation.
+/// Regression: a slow reader had read a finished record and treated it as expired. Meanwhile MongoDB deleted the
+/// record. Then another caller claimed the key and completed it at the revision of the deleted record. The reader's
+/// compare-and-set matched the new record, so both callers ran the operation.
 #[tokio::test]
 async fn a_compare_and_set_for_a_deleted_document_starts_nothing() {
     let server = MongoServer::shared().await;

@@ -231,8 +231,8 @@ pub(super) async fn a_delayed_write_undoes_nothing(world: &World, proxy: &FaultP
     );
 }
 
-/// Regression: the lease holder kept its revision after a renewal whose reply was lost, and mistook the next renewal
-/// of equal length for a retry. So the holder relied on a renewal that no store had written.
+/// Regression: after a renewal whose reply was lost, the lease holder kept its revision. So the next renewal of equal
+/// length was mistaken for a retry, and the holder relied on a renewal that no store had written.
 pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
     world: &World,
     proxy: &FaultProxy,
@@ -244,7 +244,7 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
         let entry = world.engine().entry(&payment.key, patience()).await;
         entry.expect("read").expect("there").revision().rev()
     };
-    // From now on, the server knows the script, so that each write is one message.
+    // From now on, the server has the script, so that each write is one message.
     assert_eq!(rev().await, 1);
     for expected in [3, 5] {
         proxy.delay(Duration::from_millis(400));

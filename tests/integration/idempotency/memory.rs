@@ -92,8 +92,8 @@ async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     (redis, proxy, stage)
 }
 
-/// The process runs the operation of each key only once, whether the requests come before, during or after an outage of
-/// Redis. For each run, the process reports which store was authoritative.
+/// The process runs the operation of each key only once. This is true for requests before, during and after an outage
+/// of Redis. For each run, the process reports the authoritative store.
 #[tokio::test]
 async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -172,8 +172,8 @@ async fn an_old_release_does_not_free_a_newer_attempt() {
     assert_eq!(claimed.degraded_to, Some(Backend::Memory));
 }
 
-/// There are two cases: Redis was unavailable when the key became unknown in this process, or Redis has lost the key
-/// later. In both cases, a release by another process says nothing about this process's attempt.
+/// There are two cases: Redis was unavailable when the key became unknown in this process, or Redis lost the key later.
+/// In both cases, a release by another process does not concern the attempt of this process.
 #[tokio::test]
 async fn a_release_by_another_process_frees_no_attempt_that_redis_lacks() {
     for is_away in [true, false] {
@@ -270,7 +270,7 @@ async fn without_redis_no_write_of_its_attempts_is_acknowledged() {
     );
 }
 
-/// The lease ends during the outage. This process cannot know whether another process has taken over in Redis.
+/// The lease ends during the outage. This process cannot find out whether another process has taken over in Redis.
 #[tokio::test]
 async fn without_redis_a_process_does_not_start_what_redis_may_have_started() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -662,7 +662,7 @@ async fn a_key_known_only_to_this_process_can_be_resolved() {
     ));
 }
 
-/// Without Redis, the process cannot know whether the record still exists.
+/// Without Redis, the process cannot find out whether the record still exists.
 #[tokio::test]
 async fn a_resolution_without_acknowledgement_fails() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;

@@ -14,8 +14,7 @@ use super::stage::{Stage, a_payment, charged, claim, patience, started};
 /// The MongoDB command with which the engine writes.
 const WRITE: &str = "findAndModify";
 
-/// MongoDB behind a proxy. The driver's own retries of writes are off, so each write at the proxy
-/// is a write of the engine.
+/// MongoDB behind a proxy. The driver does not retry writes, so each write at the proxy is a write of the engine.
 async fn mongodb_behind_a_proxy() -> (FaultProxy, Stage) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());

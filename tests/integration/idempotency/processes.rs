@@ -1,5 +1,5 @@
-//! Processes of the function `tests/examples/pays.rs` under the Runtime API. They are killed or frozen in the middle of
-//! a payment, or their clocks are wrong.
+//! Processes of the function `tests/examples/pays.rs` under the Runtime API. The processes are killed or frozen in the
+//! middle of a payment, or their clocks are wrong.
 
 use std::path::Path;
 use std::time::Duration;
@@ -139,8 +139,8 @@ async fn a_killed_process_leads_to_no_second_charge() {
     join_all(deaths).await;
 }
 
-/// The process is frozen before the charge. It is thawed long after the end of its lease, when other callers have
-/// already claimed the key.
+/// The process is frozen before the charge. Long after the end of its lease, when other callers have already claimed
+/// the key, the process is thawed.
 #[tokio::test]
 async fn a_process_frozen_past_its_lease_charges_once() {
     let payment = Payment::new().await;

@@ -1,4 +1,4 @@
-//! Redis alone: at most one execution while Redis keeps its data, and one round trip per step.
+//! Redis alone: at most one execution as long as Redis keeps its data, and one round trip per step.
 
 use std::time::Duration;
 
@@ -141,8 +141,8 @@ async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again()
     assert_eq!(rev().await, 4);
 }
 
-/// Neither process has a revision, so each reads the revision before it writes. The quick process writes after the
-/// slow process has read the revision and before the slow process writes.
+/// The two processes have no revision, so each process reads the revision before it writes. The quick process writes
+/// after the slow process has read the revision and before the slow process writes.
 #[tokio::test]
 async fn the_slower_of_two_processes_of_one_attempt_is_outdated() {
     let world = World::redis_alone().await;
@@ -257,7 +257,7 @@ async fn without_redis_a_claim_fails_in_time() {
     );
 }
 
-/// Plain commands answer all but a takeover, which takes a second round trip.
+/// Each step except a takeover consists of plain commands in one round trip. A takeover takes a second round trip.
 #[tokio::test]
 async fn every_common_step_is_one_round_trip() {
     let redis = RedisServer::start().await;
@@ -346,7 +346,7 @@ async fn every_write_of_an_attempt_is_one_round_trip() {
             assert_eq!(lease.checkpoint(note).await, WriteResult::Stored(()));
         }
         lease.complete(charged()).await;
-        assert_eq!(proxy.commands(), [command], "{:?}", payment.policy);
+        assert_eq!(proxy.commands(), [command; 3], "{:?}", payment.policy);
         assert_eq!(proxy.round_trips(), 3, "{:?}", payment.policy);
     }
     let lease = started(&engine, &a_payment()).await;

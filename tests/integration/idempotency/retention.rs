@@ -1,4 +1,4 @@
-//! The time for which each store keeps a key, in the cases in which the stores differ.
+//! How long each store keeps a key. These tests cover the cases in which the stores differ.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use shared::idempotency::{Blocked, ClaimOutcome};
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 
-/// These stores keep an unknown key until the key is resolved. Redis without another store is not in this test:
-/// it deletes the key one retention after the last write.
+/// These stores keep an unknown key until the key is resolved. This test does not include Redis without another store,
+/// which deletes the key one retention after the last write.
 #[tokio::test]
 async fn an_unknown_key_does_not_expire_with_the_retention() {
     let stages = [

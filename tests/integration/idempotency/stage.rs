@@ -93,7 +93,7 @@ impl Stage {
     }
 
     /// A subject for the conformance suite. It uses these stores, with the lease and the retention that each test of
-    /// the suite asks for.
+    /// the suite sets.
     pub(crate) fn into_subject(self) -> Subject {
         Subject::new(move |config: &IdempotencyConfig| {
             let lease_ms = config.lease.as_millis().to_string();

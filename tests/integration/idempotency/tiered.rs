@@ -80,7 +80,7 @@ async fn a_failover_to_a_lagging_replica_leads_to_no_second_charge() {
     .await;
 }
 
-/// The first process is stopped at some time. Whatever this time is, all attempts together charge at most once.
+/// The first process is stopped at different times. In each case, all attempts together charge at most once.
 #[tokio::test]
 async fn a_process_that_ends_anywhere_leads_to_no_second_charge() {
     for milliseconds in (0..120).step_by(6) {
@@ -493,8 +493,8 @@ async fn without_redis_mongodb_decides_the_same_and_reports_it() {
     .await;
 }
 
-/// Redis holds only hints (copies of some records), so the engine lists keys from MongoDB and creates the
-/// index there.
+/// Redis holds only hints (copies of some records). So the engine lists keys from MongoDB and creates the index in
+/// MongoDB.
 #[tokio::test]
 async fn keys_are_listed_and_indexed_in_mongodb() {
     let stage = Stage::tiered().await;

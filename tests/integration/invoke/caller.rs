@@ -102,7 +102,7 @@ impl Caller {
         answer
     }
 
-    /// Sends these bytes, which need not be valid JSON, and returns the text of the reply.
+    /// Sends these bytes, even if they are not valid JSON, and returns the text of the reply.
     pub(crate) async fn ask_text(&self, request: impl Into<Bytes>) -> String {
         match self.lambda.invoke_bytes(request).await {
             Outcome::Answered(answer) => String::from_utf8(answer.into()).expect("UTF-8"),

@@ -287,8 +287,8 @@ async fn all_problems_are_reported_at_once() {
     ");
 }
 
-/// JavaScript and Python write half of a surrogate pair as an escape. The function compares such an escape in a
-/// payload, returns it unchanged in a response or a checkpoint, and refuses it in a name.
+/// JavaScript and Python write half of a surrogate pair as an escape. The function accepts such an escape in a payload,
+/// and returns it unchanged in a response or a checkpoint. In a name, the escape is rejected.
 #[tokio::test]
 async fn half_of_a_surrogate_pair_is_accepted_only_as_data() {
     let caller = Caller::memory().await;

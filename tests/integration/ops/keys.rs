@@ -174,8 +174,8 @@ async fn a_key_is_released_with_a_reason_and_only_at_the_revision_that_was_seen(
     assert!(error.contains("not found in scope"), "{error}");
 }
 
-/// Regression: if the record of a charged payment was released, `key show` reported that the payment had no effect. Such a record
-/// can be released after the key's retention, when a request with another body uses the key.
+/// Regression: if the record of a charged payment was released, `key show` reported that the payment had no effect. Such a
+/// release is possible after the key's retention: a request with another body uses the key and releases it.
 #[tokio::test]
 async fn the_advice_for_a_payments_key_comes_from_the_ledger() {
     let world = World::new().await;

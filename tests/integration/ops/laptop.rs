@@ -1,4 +1,4 @@
-//! `truebond-ops` on a developer's machine: without a store, or with the stores of `.env`.
+//! `truebond-ops` on a developer's machine: without a store, or with the stores that `.env` configures.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -107,7 +107,7 @@ async fn key_show_names_a_result_that_is_a_reference_to_a_payment() {
     );
 }
 
-/// Regression: `config check` accepted URLs that no client can connect to; every connection failed.
+/// Regression: `config check` accepted URLs to which no client can connect.
 #[tokio::test]
 async fn config_check_rejects_a_url_that_no_client_can_connect_to() {
     let folder = TempDir::new().expect("a folder");

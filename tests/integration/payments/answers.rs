@@ -20,8 +20,8 @@ async fn shop_with(livemode: &str, key: &str, stripe: &ScriptedStripe) -> Shop {
     .await
 }
 
-/// Regression: a new version of the function created the intent again, with the same idempotency key and another body (form),
-/// and Stripe rejected the request. The function answered a final 402, although an attempt of the previous version had possibly
+/// Regression: a new version of the function created the intent again, with an old idempotency key and another body (form).
+/// Stripe rejected the request, and the function answered a final 402. But an attempt of the previous version had possibly
 /// charged the customer.
 #[tokio::test]
 async fn an_idempotency_key_reused_with_another_form_does_not_fail_the_payment() {

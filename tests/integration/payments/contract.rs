@@ -174,8 +174,8 @@ async fn a_refusal_before_the_claim_stores_nothing() {
     assert_eq!(shop.create.processes(), 1);
 }
 
-/// The cases are texts that some JSON writers produce, and texts that the provider, a browser or a screen would
-/// change or show differently.
+/// Some cases are texts that some JSON writers produce. In the other cases, the provider or a browser would change the
+/// text, or a screen would show it differently.
 #[tokio::test]
 async fn an_invalid_text_is_reported_with_its_member_and_the_reason() {
     let shop = Shop::on_a_laptop().await;

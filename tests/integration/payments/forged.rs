@@ -257,8 +257,8 @@ async fn a_mac_key_can_be_rotated_while_functions_run() {
     let second = pay(&during, "k-2").await;
     assert_eq!((first.status, second.status), (402, 402));
 
-    // A process with only one of the two MAC keys cannot verify some responses. For these it queries MongoDB and the
-    // ledger.
+    // A process with only one of the two MAC keys cannot verify some responses. For these responses, the process
+    // queries MongoDB and the ledger.
     assert_eq!(summary(&pay(&before, "k-2").await), summary(&second));
     assert_eq!(summary(&shop.pay("k-1", &order).await), summary(&first));
     let unknown_key = with("planted-third-mac-key").await;

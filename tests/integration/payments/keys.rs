@@ -124,9 +124,9 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     assert_eq!(other.status, 422);
 }
 
-/// Regression: `payments-create` answered a request for a charged payment with 422 and the advice to use a fresh key, although
-/// the ledger had the response. The reason was that the key's record was damaged, or that a request with another body had
-/// claimed the key after the retention.
+/// Regression: `payments-create` answered a request for a charged payment with 422 and the advice to use a fresh key. The
+/// ledger had the response. But the key's record was damaged, or a request with another body had claimed the key after the
+/// retention.
 #[tokio::test]
 async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record() {
     let shop = Shop::with_mongodb(&[]).await;

@@ -1,4 +1,4 @@
-//! One process handles several requests concurrently, as on Lambda Managed Instances. Data of one request must not leak into
+//! One process handles several requests concurrently, as on Lambda Managed Instances. Data of one request must not get into
 //! another request.
 //!
 //! `PAYMENTS=10000 cargo test --package tests --test integration payments::parallel` makes more payments than a normal run.
@@ -163,8 +163,8 @@ async fn each_request_has_its_own_deadline() {
     let (first, second) = tokio::join!(first, second);
 
     assert_eq!((first.0, second.0), (202, 202));
-    // Each request ends at its own deadline, so both take about the same time. If the second request used the deadline of the
-    // first request, the second request would take `LATER` less.
+    // Each request ends at its own deadline, so the two requests take about equal time. If the second request used the
+    // deadline of the first request, the second request would take `LATER` less.
     assert!(
         first.1.abs_diff(second.1) < LATER / 2,
         "{first:?} {second:?}"

@@ -1,4 +1,4 @@
-//! Payments with the sandbox provider that do not succeed at the first request.
+//! Payments that do not succeed at the first request, with the sandbox provider.
 
 use std::time::Duration;
 

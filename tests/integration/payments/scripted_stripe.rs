@@ -1,9 +1,8 @@
 //! A provider with scripted responses: Stripe's payment intents and idempotency keys, in memory.
 //!
-//! Like Stripe, the provider replays its response if a key is repeated with the same form, and
-//! rejects a key that is repeated with another form
-//! (<https://docs.stripe.com/api/idempotent_requests>). Localstripe does not implement idempotency
-//! keys.
+//! If a key is repeated with the same form, the provider replays its response, like Stripe. If a key is repeated with
+//! another form, the provider rejects the request (<https://docs.stripe.com/api/idempotent_requests>). Localstripe does
+//! not implement idempotency keys.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

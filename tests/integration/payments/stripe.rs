@@ -238,8 +238,8 @@ async fn an_unreachable_provider_is_answered_as_unavailable() {
     assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
-/// The key was released after a request for ten euros. If a request for twenty euros could claim the key, it would
-/// confirm the intent for ten euros.
+/// The key was released after a request for ten euros. If a request for twenty euros could claim the key, that request
+/// would confirm the intent for ten euros.
 #[tokio::test]
 async fn a_released_key_is_refused_for_another_request() {
     let world = World::new().await;
@@ -337,8 +337,8 @@ async fn a_payment_takes_a_known_number_of_round_trips() {
         [to_redis, to_mongo, to_stripe].map(FaultProxy::round_trips)
     };
 
-    // The first request takes two round trips to Redis (claim, result), five to MongoDB (claim, row, intent, final
-    // status, result) and two to Stripe (create, confirm). A replay takes one round trip to Redis.
+    // The round trips of the first request: two to Redis (claim, result), five to MongoDB (claim, row, intent, final
+    // status, result), two to Stripe (create, confirm). A replay takes one round trip to Redis.
     assert_eq!(trips("k-1").await, [2, 5, 2]);
     assert_eq!(trips("k-1").await, [1, 0, 0]);
 }

@@ -209,8 +209,8 @@ async fn an_event_of_another_system_is_accepted_and_ignored() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Regression: the webhook accepted an event that contradicts the ledger, and logged the event without an alarm. So
-/// Stripe did not send the event again.
+/// Regression: the webhook logged and accepted an event that contradicts the ledger. So there was no alarm, and Stripe
+/// did not send the event again.
 #[tokio::test]
 async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;

@@ -23,7 +23,7 @@ pub struct CredentialsCell {
     requesting: tokio::sync::Mutex<()>,
 }
 
-/// Kept credentials are used only if they are valid for at least this long. A signature must still be valid when the
+/// Kept credentials are used only if they stay valid for at least this time. A signature must still be valid when the
 /// server checks it.
 const LEAST_LIFE: Duration = Duration::from_secs(300);
 
@@ -57,7 +57,7 @@ impl CredentialsCell {
                 .credentials_provider()
                 .ok_or_else(|| Unavailable::new("no_credentials_provider"))?;
             let found = provider.provide_credentials().await;
-            // The text of the SDK's error is dropped, because it names hosts and files.
+            // The text of the SDK's error is dropped, because it contains names of hosts and files.
             let found = found.map_err(|_| Unavailable::new("no_credentials"))?;
             *self.held.lock() = found.expiry().is_some().then(|| found.clone());
             Ok(found)

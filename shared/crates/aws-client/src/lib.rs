@@ -38,7 +38,7 @@ impl Unavailable {
     }
 }
 
-/// Returns the SDK's configuration, loaded once. Requests without a region of their own go to `region`.
+/// Returns the SDK's configuration, loaded once. `region` is the default region of requests.
 async fn configuration(
     region: &str,
     deadline: Deadline,

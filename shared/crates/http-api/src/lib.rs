@@ -31,7 +31,7 @@ pub type Response = http::Response<Bytes>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An error as the client sees it: a problem document (RFC 9457).
+/// An error in a response: a problem document (RFC 9457).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The HTTP status.
@@ -76,7 +76,8 @@ pub struct MethodNotAllowed {
 }
 
 impl Problem {
-    /// The problem document, followed by the members of `more`, which describe this occurrence.
+    /// A response with the problem document. The document also has the members of `more`, which describe this
+    /// occurrence.
     pub fn with(self, more: &impl Serialize) -> Response {
         #[derive(Serialize)]
         struct Document<'a, T> {
@@ -121,7 +122,7 @@ pub fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// A response 200 with `text`, which already is JSON.
+/// A response 200 with `text`, which has to be JSON.
 pub fn json_text(text: String) -> Response {
     let mut response = Response::new(Bytes::from(text));
     let headers = response.headers_mut();
@@ -194,8 +195,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The value of a `Retry-After` header: the wait in seconds. It is rounded up to a whole number; the minimum is one
-/// second.
+/// The value of a `Retry-After` header: the wait, rounded up to whole seconds. The minimum is one second.
 pub fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64)
 }

@@ -18,9 +18,10 @@ pub enum Caller {
     /// There is no authorizer.
     #[default]
     Unchecked,
-    /// The authorizer verified a JSON Web Token with this `sub` claim; `None`: it gave no usable claim.
+    /// The authorizer verified a JSON Web Token with this `sub` claim; `None`: the token has no usable claim.
     Jwt(Option<String>),
-    /// A Lambda authorizer, or another kind of authorizer, gave this `tenant`; `None`: it gave no usable name.
+    /// A Lambda authorizer, or another kind of authorizer, gave this `tenant`; `None`: the authorizer gave no usable
+    /// name.
     Lambda(Option<String>),
 }
 
@@ -36,11 +37,11 @@ pub struct Unauthenticated;
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {
-    /// Returns the tenant that the authorizer names. On a laptop, which has no authorizer, the tenant is `local`.
+    /// Returns the tenant from the authorizer. On a laptop, which has no authorizer, the tenant is `local`.
     ///
     /// # Errors
     ///
-    /// [`Unauthenticated`] if no authorizer names a tenant, or if the name is empty, longer than 240 bytes, or has
+    /// [`Unauthenticated`] if no authorizer gave a name, or if the name is empty, longer than 240 bytes, or has
     /// [invisible characters](text::is_invisible).
     pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
         let (kind, name) = match caller {
@@ -97,7 +98,7 @@ mod tests {
         tenant.map(|tenant| tenant.as_str().to_owned())
     }
 
-    /// Only the authorizer in the event counts. If it names no tenant, no other authorizer is tried.
+    /// Only the authorizer in the event counts. If it gives no tenant, no other authorizer is tried.
     #[test]
     fn the_authorizer_names_the_tenant() {
         let name = |name: &str| Some(name.to_owned());

@@ -21,7 +21,7 @@ pub(super) struct Address {
     known: tokio::sync::Mutex<Option<Arc<Deployment>>>,
 }
 
-/// The deployment that a URI names, with the options of its client.
+/// The deployment at a URI, with the options of its client.
 pub(super) struct Deployment {
     uri: Secret,
     pub(super) options: ClientOptions,
@@ -45,7 +45,8 @@ impl Address {
         }
     }
 
-    /// The reason why the URI from the environment is unusable, if it is. This function asks no server and no DNS.
+    /// The reason why the URI from the environment is unusable; `None` if it is usable. Sends no request to a server or
+    /// to DNS.
     pub(super) fn fault(&self) -> Option<Error> {
         let uri = self.given.as_ref()?;
         match ConnectionString::parse(uri.expose()) {

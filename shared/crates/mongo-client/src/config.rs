@@ -1,6 +1,7 @@
 //! The settings of the MongoDB client.
 //!
-//! They hold the URI as text. A process with an invalid URI starts: every call fails, and health reports why.
+//! The URI is stored as text. A process with an invalid URI starts. Then every call fails, and health reports the
+//! reason.
 
 use foundation::secret::{Secret, SecretSource};
 

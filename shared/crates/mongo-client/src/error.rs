@@ -1,5 +1,5 @@
-//! The reasons why a call to MongoDB fails. Each has a stable code for programs, and a fixed text for people that says what
-//! failed and what to check.
+//! The reasons why a call to MongoDB fails. Each reason has a stable code for programs and a fixed text for people. The
+//! text describes what failed and what to check.
 
 use mongodb::error::{ErrorKind, WriteFailure};
 
@@ -96,7 +96,7 @@ impl Error {
         )
     }
 
-    /// Maps an error of the driver. The driver's text is dropped, because it names hosts.
+    /// Maps an error of the driver. The driver's text is dropped, because it contains names of hosts.
     pub(super) fn of_driver(error: &mongodb::error::Error) -> Self {
         match &*error.kind {
             ErrorKind::InvalidArgument { .. } => Self::InvalidUrl,

@@ -37,17 +37,16 @@ struct Inner {
 }
 
 /// The share of the time for the first attempt on a client that has replied before. If the connection of that client
-/// loses everything that is sent, the rest of the time is enough for a new client to connect.
+/// loses all data, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
-/// Time limit of a call, even if the caller's deadline is later. The driver itself has no time limit for a reply.
+/// Time limit of a call, even if the caller's deadline is later. The driver has no time limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
-/// The shortest first attempt whose failure counts against the client. A shorter attempt was cut by the caller's
-/// deadline, so its failure does not show that the client is unusable.
+/// The shortest first attempt whose failure counts against the client. A shorter attempt was cut off by the caller's
+/// deadline. Such a failure does not show that the client is unusable.
 const MEANINGFUL_ATTEMPT: Duration = Duration::from_millis(100);
 
 impl Mongo {
-    /// Creates the client for `config`, whose URI may be stored in `secrets`. It connects to nothing and never
-    /// fails.
+    /// Creates the client for `config`, whose URI may be stored in `secrets`. Opens no connection and never fails.
     pub fn new(config: &MongoConfig, secrets: &Secrets) -> Self {
         let inner = Inner {
             address: config
@@ -67,7 +66,7 @@ impl Mongo {
         self.inner.address.is_some()
     }
 
-    /// The reason why every call fails, if the settings alone cause that. This function asks no server and no DNS.
+    /// The reason why every call fails, if the settings alone cause that. Sends no request to a server or to DNS.
     pub fn fault(&self) -> Option<Error> {
         match &self.inner.address {
             Some(address) => address.fault(),
@@ -121,11 +120,12 @@ impl Mongo {
             .await
     }
 
-    /// Runs `call` on the database and returns its result. Reads see only what a majority of the servers has, and
-    /// writes wait for a majority.
+    /// Runs `call` on the database and returns its result. Reads return only data that a majority of the servers has,
+    /// and writes wait for a majority.
     ///
-    /// `call` may run twice. If the client in use gets no reply in its share of the time, its connection may have
-    /// died during a freeze. `call` then runs again on a new client, so it must recognise its own earlier effect.
+    /// `call` may run twice. If the client in use gets no reply in its share of the time, the connection may have
+    /// broken during a freeze. `call` then runs again on a new client, so `call` must recognise the effect of its first
+    /// run.
     ///
     /// # Errors
     ///
@@ -242,7 +242,8 @@ impl Mongo {
         called
     }
 
-    /// Pings on a client that has no reply yet, and makes it the client in use if it is usable.
+    /// Pings with a client that has no reply yet, and returns the latency. If that client is usable, makes it the
+    /// client in use.
     async fn ping_first(&self, live: LiveClient, deadline: Deadline) -> Result<Duration, Error> {
         let connecting = self.ping_once(&live, deadline).await;
         let has_replied = connecting.is_ok();
@@ -261,7 +262,8 @@ impl Mongo {
     }
 
     /// Makes `live` the client in use if it has a reply, or if the client in use has none. A client without a reply
-    /// stays in use if its monitoring has found the server: a distant server may need more than one call to connect.
+    /// stays in use if its monitoring has found the server. With a distant server, connecting may take more than one
+    /// call.
     fn keep_if_usable(&self, live: LiveClient) {
         let mut in_use = self.inner.live.lock();
         if live.has_replied || !in_use.as_ref().is_some_and(|in_use| in_use.has_replied) {
@@ -300,8 +302,8 @@ impl fmt::Debug for Mongo {
     }
 }
 
-/// With these options, reads return only what a majority has, and writes wait for a majority, even if the URI says
-/// otherwise. So a failover cannot undo what was read or written.
+/// With these options, reads return only data that a majority has, and writes wait for a majority. The options override
+/// the URI. So a failover cannot undo data that was read or written.
 fn majority_options() -> DatabaseOptions {
     DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))

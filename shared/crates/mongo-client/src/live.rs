@@ -20,8 +20,8 @@ pub(super) struct LiveClient {
     pub(super) has_replied: bool,
 }
 
-/// The last result of the driver's server monitoring. If no server is available, the monitoring knows the reason early.
-/// A call that waits for a server times out much later.
+/// The last result of the driver's server monitoring. If no server is available, the monitoring has the reason early. A
+/// call that waits for a server times out much later.
 #[derive(Default)]
 pub(super) struct Monitor(Mutex<Option<Result<(), Error>>>);
 

@@ -10,7 +10,7 @@ use super::{OpenPayments, Payment, ProviderFinding, Setup, Timestamp};
 
 /// Lists, shows and reconciles payments for an operator.
 pub struct PaymentAdmin {
-    /// The ledger; `None`: no ledger is configured. The ledger is enough to list and show payments, even if no provider is configured.
+    /// The ledger; `None`: no ledger is configured. Listing and showing payments needs a ledger, but no provider.
     ledger: Option<Arc<dyn Ledger>>,
     /// The service that reconciles payments; `None`: no ledger or no provider is configured.
     service: Option<PaymentService>,
@@ -25,7 +25,7 @@ pub enum PaymentAdminError {
     /// No provider is configured.
     #[error("no provider is configured; set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
     NoProvider,
-    /// The ledger did not answer. The error code says why.
+    /// The ledger did not answer. The value is the error code of the reason.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read.
@@ -77,8 +77,9 @@ impl PaymentAdmin {
         Ok(found.await?)
     }
 
-    /// Reconciles one payment now, as `payments-reconcile` does on its schedule: nothing is confirmed, and the payment is closed only if it
-    /// is due for closing. Returns the reconciled payment and what was found at the provider; `None`: there is no such payment.
+    /// Reconciles one payment now, in the same way as a scheduled run of `payments-reconcile`. This call confirms no intent. It closes the
+    /// payment only if the payment is due for closing. Returns the reconciled payment and what was found at the provider; `None`: there is
+    /// no such payment.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Charges and intents at the provider that contradict the ledger.
 //!
-//! Our own steps never cause an anomaly, so an operator has to look at each. An anomaly is logged and counted, an alarm watches each kind,
-//! and the runbook has the remedy. The ledger is not changed.
+//! Our own steps never cause an anomaly, so an operator has to look at each anomaly. Each anomaly is logged and counted. There is an alarm
+//! for each kind, and the runbook describes the remedy. The ledger is not changed.
 
 use telemetry::metrics::{Metric, Metrics, Unit};
 use tracing::error;
@@ -9,13 +9,13 @@ use tracing::error;
 /// How a charge or an intent contradicts the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anomaly {
-    /// The ledger says that the payment was not charged, but an intent was charged later.
+    /// In the ledger, the payment ended as not charged, but its intent was charged later.
     ChargedAfterFailed,
-    /// An intent was charged, but the payment's row names another intent, or no intent.
+    /// An intent was charged, but the payment's row has another intent, or no intent.
     ChargedIntentUnnamed,
     /// An intent was charged, but its payment has no row.
     ChargedWithoutRow,
-    /// The intent has another amount or another currency than its payment.
+    /// The amount or the currency of the intent differs from the payment.
     AmountMismatch,
     /// The mode (live or test) of the intent or of the API key is not the mode that `PAYMENT_LIVEMODE` sets.
     LivemodeMismatch,

@@ -24,7 +24,7 @@ pub struct PaymentsConfig {
     pub provider_timeout: Duration,
     /// The secrets with which the provider signs its events; `None`: no event is accepted.
     pub webhook_secrets: Option<SecretSource>,
-    /// The MAC keys of saved responses, the current one and the previous one. `None`: saved responses have no MAC.
+    /// The current and the previous MAC key of saved responses. `None`: saved responses have no MAC.
     pub mac_keys: Option<SecretSource>,
     /// The age from which the reconciler looks at a payment. The client of a younger payment may still be working on
     /// it.

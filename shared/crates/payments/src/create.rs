@@ -1,8 +1,8 @@
 //! Creates a payment for a client's request.
 //!
 //! The idempotency engine admits one attempt per key at a time. The attempt opens or finds the payment's row in the ledger, and
-//! [`PaymentService::pay`] advances the payment until it ends or has to wait. A repeated request is answered from the engine's saved
-//! response, or from the ledger if the saved response is only a reference to the payment.
+//! [`PaymentService::pay`] advances the payment until it ends or has to wait. A repeated request gets the engine's saved response.
+//! If the saved response is only a reference to the payment, the answer comes from the ledger.
 //!
 //! This module renders no HTTP response: `payments-create` turns the [`Answer`] into one.
 
@@ -38,8 +38,7 @@ pub struct Payments {
 /// It has no `Debug`, because a person's purchase must not reach a log.
 pub struct NewPayment {
     order: Order,
-    /// Errors by rules that older versions did not have. If an older version accepted the order, the request is answered in spite of these
-    /// errors.
+    /// Errors by rules that older versions did not have. If an older version accepted the order, these errors are ignored.
     newly_invalid: Vec<BodyError>,
     tenant: Tenant,
     key: IdempotencyKey,
@@ -50,7 +49,7 @@ pub struct NewPayment {
 pub struct CreateOutcome {
     /// The answer to the client.
     pub answer: Answer,
-    /// The only store that took part, if the engine was degraded.
+    /// The only store that took part; `None`: the engine was not degraded.
     pub degraded_to: Option<Backend>,
     /// Whether the request waited for another attempt.
     pub has_waited: bool,
@@ -62,19 +61,19 @@ pub enum Answer {
     Ended {
         /// The final response, byte for byte.
         response: SavedResponse,
-        /// Whether the payment had already ended when this request read it from the ledger.
+        /// Whether the payment had already ended before this request.
         is_replay: bool,
     },
-    /// The payment is still open. If the client sends the same request again, the response has the progress of the payment.
+    /// The payment is still open. If the client repeats the request, the new response shows the payment's current state.
     Pending {
-        /// The payment as the ledger has it.
+        /// The payment in its current state.
         payment: Box<Payment>,
-        /// The provider's `next_action` and `client_secret`, if the customer has to act.
+        /// If the customer has to act: the provider's `next_action` and `client_secret`. Otherwise empty.
         extra: Map<String, Value>,
     },
     /// The body is invalid.
     InvalidBody(Vec<BodyError>),
-    /// Another attempt is running. Its lease ends after this time.
+    /// Another attempt is running. The lease of that attempt ends after this time.
     InProgress(Duration),
     /// The key was used for another request.
     KeyReused,
@@ -90,7 +89,7 @@ const ROUTE: &str = "/api/payments";
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
 impl NewPayment {
-    /// Parses a tenant's request for a payment: its idempotency key and its JSON body.
+    /// Parses the JSON body of a tenant's request. Returns the request with its order and its fingerprint.
     ///
     /// # Errors
     ///
@@ -122,7 +121,7 @@ impl NewPayment {
         })
     }
 
-    /// The idempotent operation; `None` if the tenant's name is too long, which the length limit of [`Tenant`] rules out.
+    /// The idempotent operation; `None` if the tenant's name is too long. The length limit of [`Tenant`] prevents that.
     fn operation(&self) -> Option<Operation> {
         let scope = Scope::http("payments.create", self.tenant.as_str()).ok()?;
         let operation = Operation::new(RecordKey::new(&scope, &self.key), self.fingerprint);
@@ -152,7 +151,8 @@ impl Payments {
         &self.environment
     }
 
-    /// Creates a payment, once for each key. If another attempt runs, waits for its result for at most `patience`.
+    /// Creates one payment for each key. If another attempt is running, waits at most `patience` for the result of that
+    /// attempt. Returns the answer to the client.
     ///
     /// # Cancel safety
     ///
@@ -211,7 +211,7 @@ impl From<Answer> for CreateOutcome {
     }
 }
 
-/// One request for a payment, while it is handled.
+/// A request for a payment that is being handled.
 struct PaymentContext<'a> {
     service: &'a PaymentService,
     /// The derived key, from which the payment's id is made.
@@ -221,11 +221,12 @@ struct PaymentContext<'a> {
 }
 
 impl PaymentContext<'_> {
-    /// Checks whether an older version accepted an order that this version rejects. If so, the request gets the response of that payment.
+    /// Checks whether the ledger already has a payment for an order that this version rejects. An older version may have accepted the
+    /// order. If there is such a payment, the request gets the response of that payment.
     ///
     /// # Errors
     ///
-    /// The answer to the request, if there is no such payment.
+    /// The answer to the request, if there is no such payment or the ledger did not return the payment.
     async fn check_accepted_before(&self, newly_invalid: &[BodyError]) -> Result<(), Answer> {
         match self.read().await? {
             Some(_) => Ok(()),
@@ -312,9 +313,9 @@ impl PaymentContext<'_> {
     /// Answers from the ledger if the engine reports a mismatch or an unknown outcome. If the ledger has no row, the answer is
     /// `without_row`.
     ///
-    /// The engine's report can be wrong. The key's retention may have ended, and an attempt with another body may have claimed the key and
-    /// stored its own fingerprint. Another program may also have written the record. The ledger's row shows which request the payment
-    /// belongs to.
+    /// The engine's report can be wrong. After the end of the key's retention, an attempt with another body may have claimed the key and
+    /// stored another fingerprint. It is also possible that another program wrote the record. The ledger's row shows which request the
+    /// payment belongs to.
     async fn answer_from_ledger(&self, without_row: Answer) -> Answer {
         match self.read().await {
             Ok(Some(payment)) if payment.fingerprint == self.fingerprint.to_string() => {
@@ -396,8 +397,8 @@ impl Answer {
     }
 }
 
-/// Whether the saved response is the final one. Otherwise, the saved response refers to the payment, or the engine has kept only a summary
-/// because the response was too long.
+/// Whether the saved response is the final one. Two other kinds exist: a reference to the payment, and the summary that the engine keeps
+/// if a response is too long.
 fn is_final_response(saved: &SavedResponse) -> bool {
     !Payment::is_reference(saved) && saved.whole_body().is_some()
 }

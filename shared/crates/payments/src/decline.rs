@@ -1,8 +1,8 @@
 //! The decline code that a payer sees.
 //!
 //! A code such as `stolen_card` or `fraudulent` would help a thief to sort stolen cards. Stripe advises merchants to present such codes as
-//! generic (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` for every
-//! other code, including codes that Stripe may add. The ledger keeps the real code, and `truebond-ops payments show` prints it.
+//! generic (<https://docs.stripe.com/declines/codes>). So a payer sees only the codes on which a payer can act. Every other code is shown
+//! as `generic_decline`, even a code that Stripe adds later. The ledger keeps the real code, and `truebond-ops payments show` prints it.
 //!
 //! Older versions of the backend put the provider's code into the final response. Such a response keeps the provider's code, because final
 //! responses never change. A `GET` of such a payment shows the code by the rule above.
@@ -34,7 +34,7 @@ const SHOWN: [&str; 21] = [
     "withdrawal_count_limit_exceeded",
 ];
 
-/// The code that a payer sees for the provider's code.
+/// Returns the code to show to a payer in place of the provider's code.
 pub(super) fn shown(code: &str) -> &'static str {
     let shown = SHOWN.into_iter().find(|shown| *shown == code);
     shown.unwrap_or(GENERIC)

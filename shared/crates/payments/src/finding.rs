@@ -1,4 +1,4 @@
-//! What an operator sees about the provider after reconciling a payment.
+//! The result that an operator gets about the provider after reconciling a payment.
 
 use parking_lot::Mutex;
 
@@ -7,22 +7,22 @@ use super::provider::{Intent, IntentStatus, NO_SUCH_INTENT, ProviderError};
 /// What reconciling a payment found at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderFinding {
-    /// The payment had already ended, so the provider was not asked.
+    /// The payment had already ended, so no request was sent to the provider.
     AlreadyEnded,
-    /// The ledger names no intent, so the provider cannot have charged anything.
+    /// The ledger has no intent for the payment, so the provider cannot have charged anything.
     NoIntent,
-    /// The provider has the intent. This is the name that the provider gives to the status of the intent.
+    /// The provider has the intent. The value is the provider's name for the status of the intent.
     Intent(&'static str),
-    /// The intent has another amount or currency than the payment.
+    /// The amount or the currency of the intent differs from the payment.
     AmountMismatch,
-    /// The provider does not have the intent that the ledger names. The API key may belong to another account
-    /// or mode.
+    /// The provider does not have the intent whose id is in the ledger. The API key may belong to another account or
+    /// mode.
     NoSuchIntent,
-    /// The provider gave no usable answer. The error code says why.
+    /// The provider gave no usable answer. The value is the error code of the reason.
     Unreachable(&'static str),
 }
 
-/// What one attempt has found at the provider so far, and whether the ledger acknowledged its writes.
+/// What one attempt has found at the provider so far, and whether the ledger acknowledged the attempt's writes.
 pub(super) struct Findings {
     latest: Mutex<ProviderFinding>,
     is_recorded: Mutex<bool>,
@@ -45,7 +45,7 @@ impl Findings {
         };
     }
 
-    /// Notes that the intent has another amount or currency than the payment.
+    /// Notes that the amount or the currency of the intent differs from the payment.
     pub(super) fn note_amount_mismatch(&self) {
         *self.latest.lock() = ProviderFinding::AmountMismatch;
     }
@@ -66,7 +66,7 @@ impl Findings {
 }
 
 impl ProviderError {
-    /// The stable code of the reason.
+    /// The stable code of the error's reason.
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::NotProcessed(code) | Self::Rejected(code) | Self::OutcomeUnknown(code) => code,
@@ -75,7 +75,7 @@ impl ProviderError {
 }
 
 impl IntentStatus {
-    /// Stripe's name of the status.
+    /// Stripe's name for the status.
     fn name(self) -> &'static str {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",

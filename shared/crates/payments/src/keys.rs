@@ -1,4 +1,4 @@
-//! Finishes the idempotency keys that abandoned requests left. These are the keys of payments and of the provider's events.
+//! Finishes the idempotency keys of abandoned requests: requests for payments, and events of the provider.
 //!
 //! Some clients never repeat their request. If such a request was abandoned, the outcome of its key stays unknown in the engine, even after
 //! the payment has ended. Only the ledger has the response then. So each run of the reconciler reads the unfinished keys, and completes the
@@ -10,12 +10,12 @@
 //! - its payment belongs to another request, or
 //! - it is the key of an event.
 //!
-//! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier attempt
+//! Reopening is safe. Each attempt first opens or finds the payment's row. An attempt after a reopening assumes that an earlier attempt
 //! may still be running. Processing an event twice is harmless.
 //!
-//! The run does not resolve the keys of other work. It counts the unknown keys of other work, and an alarm watches the oldest one.
-//! An abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then only the
-//! key's record tells the next attempt that an earlier attempt may have acted.
+//! The run does not resolve the keys of other work. It counts the unknown keys of other work. An alarm watches the age of the oldest
+//! one. An abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then
+//! only the key's record shows the next attempt that an earlier attempt may have acted.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ use super::payment::{Payment, id_of};
 pub(super) struct UnfinishedKeys {
     /// The number of keys that the run completed or reopened.
     pub(super) finished: u64,
-    /// The number of keys whose outcome is unknown until their owner or an operator resolves them. This number includes damaged keys that
-    /// the store lists as unfinished.
+    /// The number of keys with an unknown outcome. The owner of such a key, or an operator, has to resolve it. This number includes
+    /// damaged keys that the store lists as unfinished.
     pub(super) unknown: u64,
     /// How long the oldest unknown key has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,
@@ -47,7 +47,7 @@ pub(super) struct UnfinishedKeys {
 pub(super) enum Work {
     /// A payment of `POST /api/payments`.
     Payment,
-    /// An event of the provider. Processing it again is harmless.
+    /// An event of the provider. Processing an event twice is harmless.
     Event,
     /// Work of another function.
     Other,
@@ -74,8 +74,8 @@ const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 /// The least time for a key. If a run has less time left, it does not take another key. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Reads every unfinished key, and finishes the keys of payments and events. A key is not changed until
-/// `settle_after` has passed since the end of the lease, so that the client can retry first.
+/// Reads every unfinished key, and finishes the keys of payments and events. Returns the counts of the run. A key is
+/// changed only after `settle_after` has passed since the end of its lease. Until then, the client can retry.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub(super) async fn finish(
     deadline: Deadline,
 ) -> Result<UnfinishedKeys, StoreError> {
     let mut keys = UnfinishedKeys::default();
-    // The keys of payments are first, because the number of other unfinished keys is unbounded.
+    // The keys of payments come first, because the number of other unfinished keys is unbounded.
     for (pass, prefix) in [
         (Pass::Finish, KEYS_OF_PAYMENTS),
         (Pass::Count, RecordKey::PREFIX),
@@ -122,7 +122,8 @@ pub(super) async fn finish(
     Ok(keys)
 }
 
-/// Completes or reopens the key of an abandoned attempt, if that is safe. Returns whether it did so.
+/// Completes or reopens the key of an abandoned attempt, if that is safe. Returns whether the key was completed or
+/// reopened.
 async fn finish_one(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
@@ -180,7 +181,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and `settle_after` has passed since the end of the lease, so that the client had time to retry.
+/// Whether the attempt was abandoned and the client has had time to retry: `settle_after` has passed since the end of the lease.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }
@@ -234,7 +235,7 @@ mod tests {
         }
     }
 
-    /// The work of a damaged key may have taken effect.
+    /// The work that a damaged key belongs to may have taken effect.
     #[test]
     fn a_damaged_key_is_counted_as_unknown() {
         let mut keys = UnfinishedKeys::default();

@@ -1,10 +1,10 @@
 //! The permanent record of each payment.
 //!
 //! The idempotency engine forgets a key after the key's retention, and the engine's store can lose a key. A payment's row stays. The row
-//! names the payment's intent at the provider and, once the payment has ended, has the bytes of the final response.
+//! has the id of the payment's intent at the provider. Once the payment has ended, the row also has the bytes of the final response.
 //!
-//! Each write is a compare-and-set on the state that it expects. If two attempts write, the second attempt reads the row that the first one
-//! wrote, and continues from there.
+//! Each write is a compare-and-set: it is applied only if the row has the expected state. If two attempts write, the second attempt reads
+//! the row that the first one wrote, and continues from there.
 
 mod file_ledger;
 pub(super) mod files;
@@ -26,10 +26,11 @@ use super::{Payment, Setup, State, Timestamp};
 /// A store of payments.
 #[async_trait]
 pub(super) trait Ledger: Send + Sync {
-    /// Inserts a payment if there is none with its id. Returns the row that the ledger then has.
+    /// Inserts the payment if the ledger has no payment with this id. Returns the row that is then in the ledger.
     async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError>;
 
-    /// Applies a change if the row meets the conditions of the change.
+    /// Applies a change if the row meets the conditions of the change. Returns the row, and whether the change was
+    /// applied.
     async fn change(
         &self,
         payment: &Payment,
@@ -64,7 +65,7 @@ pub(super) struct Queue {
     /// The queue has only payments that were created before this time.
     pub(super) created_before: Timestamp,
     pub(super) order: QueueOrder,
-    /// The greatest number of payments.
+    /// The largest number of payments to return.
     pub(super) limit: u32,
 }
 
@@ -75,26 +76,27 @@ pub(super) enum QueueOrder {
     Oldest,
     /// The payment that has waited longest comes first. Payments that the reconciler has looked at since `looked_before` are left out.
     ///
-    /// The wait begins when the reconciler last looked at the payment, or when the payment was created. So each payment gets its turn,
-    /// even if other payments never end and new payments keep arriving.
+    /// The wait begins when the reconciler last looked at the payment, or when the payment was created. So every payment comes first
+    /// at some time, even if other payments never end and new payments keep arriving.
     LongestWaiting {
         /// The queue has only payments that the reconciler looked at before this time, or has never looked at.
         looked_before: Timestamp,
     },
 }
 
-/// A change of a row. It applies only if the payment is open.
+/// A change of a row. A change is applied only if the payment is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Sets the intent of a payment that has none.
+    /// Sets the intent of a payment without an intent.
     Attach { intent: String, livemode: bool },
-    /// Sets another open state.
+    /// Changes the state to another open state.
     Move(State),
     /// Records that the reconciler looked at the payment.
     Look,
     /// Ends the payment, with its final response.
     End(Box<Payment>),
-    /// Ends a payment that has no intent. After that, no intent can be attached to the payment, so none is confirmed.
+    /// Ends a payment that has no intent. After that, no intent can be attached to the payment, so no intent is
+    /// confirmed.
     EndWithoutIntent(Box<Payment>),
 }
 
@@ -103,8 +105,8 @@ pub(super) enum Change {
 pub(super) enum ChangeResult {
     /// The row after this call changed it.
     Applied(Payment),
-    /// The unchanged row. It does not meet the conditions of the change. An earlier call whose reply was lost may have made the same
-    /// change.
+    /// The unchanged row. The row does not meet the conditions of the change. For example, an earlier call has made the same change,
+    /// but the reply to that call was lost.
     Conflict(Payment),
 }
 
@@ -113,14 +115,14 @@ pub(super) enum ChangeResult {
 pub struct OpenPayments {
     /// The payments.
     pub payments: Vec<Payment>,
-    /// The ids of rows that cannot be read. Each may be an open payment.
+    /// The ids of rows that cannot be read. Each of these rows may be an open payment.
     pub unreadable: Vec<String>,
 }
 
 /// Why the ledger did not read or write a payment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LedgerError {
-    /// The ledger did not answer. The error code says why. A write may have taken effect.
+    /// The ledger did not answer. The value is the error code of the reason. A write may have taken effect.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read. The payment may have been charged.
@@ -131,7 +133,8 @@ pub(super) enum LedgerError {
     },
 }
 
-/// The configured ledger: MongoDB. If MongoDB is not configured, files in development; `None` in other environments.
+/// The configured ledger. If MongoDB is configured, the ledger is in MongoDB. Otherwise, it consists of files in
+/// development, and is `None` in other environments.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
     match &setup.mongodb {
         Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),

@@ -1,22 +1,22 @@
 //! A model check of payments: the customer is charged at most once, and each answer is true.
 //!
-//! The search tries every order of the steps of two client attempts, the reconciler, a webhook event and the customer. A few faults
-//! may happen:
+//! The search tries every order of the steps of two client attempts, the reconciler, a webhook event and the customer. A limited
+//! number of faults may happen:
 //!
 //! - a request is lost, or arrives after its sender has timed out; a reply is lost,
 //! - the provider answers 409, 429 or 500, or prunes an idempotency key,
 //! - an operator changes an intent's amount,
 //! - a key's record expires.
 //!
-//! A crash is not counted as a fault. An attempt can stop between any two steps. It stops forever (a crash) or for a while (a freeze). The
-//! other attempts do not wait for it.
+//! In addition, an attempt can stop between any two steps: forever (a crash) or for a while (a freeze). A stop does not count as a fault.
+//! The other attempts do not wait for the stopped attempt.
 //!
 //! The model runs the real code. Each attempt executes [`Attempt`](super::steps::Attempt) (see [`behaviour`]). The ledger executes
 //! [`Change::apply`](super::ledger::Change::apply). The adapter for Stripe reads the provider's errors. Only the provider's state machine,
 //! the network, and the engine around an attempt are written for the model. The engine has its own model, `idempotency/model.rs`.
 //!
-//! A search with a mistake could miss every violation. So the same search also runs with one planted bug at a time, and has to find
-//! each bug.
+//! A search with a mistake could miss every violation. So the search also runs on code with one planted bug at a time, and has to
+//! find each bug.
 
 mod actor;
 mod behaviour;
@@ -45,7 +45,7 @@ use super::steps::Purpose;
 struct Protocol {
     /// The cards. The search has one initial state for each card.
     cards: &'static [Card],
-    /// The greatest number of faults.
+    /// The largest number of faults.
     faults: u8,
     /// How often the reconciler runs.
     reconciler_runs: u8,
@@ -59,10 +59,10 @@ struct Protocol {
 /// A bug to plant in the protocol: a step that the protocol forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// An attempt confirms the intent that it has created, not the intent that the ledger names.
+    /// An attempt confirms the intent that this attempt has created, even if the ledger has another intent.
     OwnIntentConfirmed,
     AttachOverwrites,
-    /// The ledger ends a payment as if it had no intent, although its row names one.
+    /// The ledger ends a payment as if the payment had no intent, although the row has an intent.
     EndWithoutCompareAndSet,
     CreateConfirms,
     DeclineWithoutCancelling,
@@ -84,7 +84,7 @@ enum Bug {
     OldPaymentLeftOpen,
     /// The attempt after a reopening assumes that no other attempt is running.
     ReopenedWithoutTakeover,
-    /// Each attempt renders its own final response, and does not use the bytes in the ledger.
+    /// Each attempt renders a final response, and ignores the bytes in the ledger.
     AnswerRenderedByEach,
 }
 
@@ -115,7 +115,7 @@ enum Action {
     Succeed(IntentNumber),
     /// The customer fails to authenticate, or a charge that is being processed fails.
     Fail(IntentNumber),
-    /// The customer's browser confirms with another card, after the authentication has failed.
+    /// After the authentication has failed, the customer's browser confirms with another card.
     RetryInBrowser(IntentNumber),
     /// The provider forgets an idempotency key.
     PruneKey,
@@ -303,7 +303,7 @@ impl Protocol {
         Card::RefusesCreationFirst,
     ];
 
-    /// Further searches, which only an optimised build makes (`make model`).
+    /// Further searches. Only an optimised build (`make model`) runs them.
     const FURTHER: [Self; 7] = [
         Self {
             faults: 3,

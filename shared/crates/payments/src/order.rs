@@ -1,11 +1,11 @@
 //! The order in the body of a request for a payment.
 //!
 //! Amounts are integers in minor units of ISO 4217 (cents, yen) from the body to the ledger. A number with a fraction or an exponent is
-//! rejected, so no amount is ever a float. An amount that Stripe cannot represent exactly is rejected too, for every provider: the
-//! sandbox on a laptop accepts what production accepts.
+//! rejected, so no amount is ever a float. An amount that Stripe cannot represent exactly is rejected too. This rule applies to every
+//! provider, so that the sandbox accepts the same amounts as production.
 //!
-//! Older versions accepted, and charged, some orders that this version rejects. Such an order is rejected only if there is no payment
-//! with its key. Otherwise the request gets the response of that payment.
+//! Older versions accepted, and charged, some orders that this version rejects. If the ledger has a payment for the key of such an
+//! order, the request gets the response of that payment. Otherwise the order is rejected.
 
 mod body;
 mod return_url;
@@ -33,7 +33,7 @@ pub struct Order {
     pub currency: String,
     /// The provider's id of a card or an account.
     pub payment_method: String,
-    /// The purpose of the payment, as a text for people.
+    /// The purpose of the payment, as text for people.
     pub description: Option<String>,
     /// Data of the client, by name. It is stored as a list of names and values, because MongoDB does not accept every string as a member
     /// name.
@@ -51,8 +51,8 @@ pub(super) struct Parsed {
     pub(super) newly_invalid: Vec<BodyError>,
 }
 
-/// The metadata members that we set at the provider. An order must not have them: the provider would get our value, not the value that the
-/// client sent.
+/// The metadata members that we set at the provider. An order with one of these members is rejected, because the provider would get
+/// our value instead of the client's value.
 pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
 const LARGEST_AMOUNT: i64 = 99_999_999;
 const LONGEST_METHOD: usize = 255;
@@ -121,7 +121,7 @@ impl Order {
         }
     }
 
-    /// Why Stripe cannot charge exactly this amount; `None` if it can.
+    /// Why Stripe cannot charge exactly this amount; `None` if Stripe can charge it.
     fn amount_error(&self) -> Option<BodyError> {
         match StripeUnit::of(&self.currency) {
             None => Some(BodyError::new(
@@ -248,7 +248,7 @@ fn return_url(body: &mut Body<'_>, environment: &Environment) -> Option<String> 
     Some(url.parsed)
 }
 
-/// Whether Stripe accepts the name of a metadata member. Stripe does not take brackets as characters of a name; it reads them as nested
+/// Whether Stripe accepts the name of a metadata member. A name with brackets is not accepted, because Stripe reads brackets as nested
 /// members.
 fn is_metadata_key(key: &str) -> bool {
     let bracketed = key.contains(['[', ']']);

@@ -56,7 +56,7 @@ pub enum State {
     Unknown,
     /// The customer was charged.
     Succeeded,
-    /// The provider declined the payment, and it can no longer be charged.
+    /// The provider declined the payment, and the payment can no longer be charged.
     Declined,
     /// The payment was not charged, and can no longer be charged.
     Failed,

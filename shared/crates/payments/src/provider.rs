@@ -1,9 +1,9 @@
 //! The payment provider, which charges the customer.
 //!
 //! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The states of the
-//! intent prevent a second charge: the intent accepts only one confirmation, and no confirmation after a cancellation.
+//! intent prevent a second charge: the intent accepts only one confirmation. After a cancellation, the intent accepts no confirmation.
 //!
-//! If the reply to a request was lost, the code does not guess the outcome. It reads the outcome from the intent's status.
+//! If the reply to a request is lost, the outcome is read from the intent's status.
 
 mod sandbox;
 mod stripe;
@@ -52,7 +52,8 @@ pub(super) trait Provider: Send + Sync {
     async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 }
 
-/// A payment at the provider. It has no `Debug`, because its secret gives a browser access to the payment.
+/// A payment at the provider. This type has no `Debug`, because the intent's secret gives a browser access to the
+/// payment.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Intent {
     /// The provider's id of the intent.
@@ -97,7 +98,7 @@ pub(super) enum IntentStatus {
     Canceled,
     /// The customer was charged.
     Succeeded,
-    /// A status that this version does not know.
+    /// Any other status.
     #[serde(other)]
     Other,
 }
@@ -105,10 +106,12 @@ pub(super) enum IntentStatus {
 /// Why the provider returned no intent. Each variant has a code of the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProviderError {
-    /// The request had no effect: it was not sent, or the provider refused it before processing (credentials, rate limit).
+    /// The request had no effect. The request was not sent, or the provider refused it before processing (credentials,
+    /// rate limit).
     #[error("provider did not process the request: {0}")]
     NotProcessed(&'static str),
-    /// The provider processed the request and rejected it. It would also reject each repetition of the request.
+    /// The provider processed the request and rejected it. The provider would also reject each repetition of the
+    /// request.
     #[error("provider rejected the request: {0}")]
     Rejected(&'static str),
     /// The request may have taken effect.
@@ -116,7 +119,7 @@ pub(super) enum ProviderError {
     OutcomeUnknown(&'static str),
 }
 
-/// The error for an intent with an amount that no payment in its currency can have.
+/// The error for an intent whose amount is not possible in the intent's currency.
 pub(super) const UNEXPECTED_AMOUNT: ProviderError =
     ProviderError::OutcomeUnknown("unexpected_amount");
 

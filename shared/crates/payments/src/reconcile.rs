@@ -23,7 +23,8 @@ use super::{Payment, Setup, State, Timestamp, keys};
 
 /// Reconciles open payments on a schedule.
 pub struct Reconciler {
-    /// The service that reconciles. `None`: no ledger or no provider is configured, and a run only reads idempotency keys.
+    /// The service that reconciles. `None`: no ledger or no provider is configured. Then a run does nothing except read
+    /// idempotency keys.
     service: Option<PaymentService>,
     idempotency: Idempotency,
     metrics: Metrics,
@@ -48,8 +49,8 @@ pub struct ReconcileReport {
     pub finished: bool,
     /// The number of payments that were due and are still open after the run; `None`: the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age in seconds of the oldest payment that was due and is still open after the run; `None`: there is none, or the ledger did not
-    /// answer.
+    /// The age in seconds of the oldest payment that was due and is still open after the run. `None`: no payment is open, or the ledger
+    /// did not answer.
     pub oldest_open_seconds: Option<u64>,
 }
 
@@ -140,8 +141,8 @@ impl Reconciler {
         report
     }
 
-    /// Finishes abandoned keys of payments, and counts the other unknown keys. Other stores than MongoDB are not searched, because they
-    /// have no index of unfinished keys.
+    /// Finishes abandoned keys of payments, and counts the other unknown keys. Only MongoDB is searched, because the other stores have
+    /// no index of unfinished keys.
     async fn finish_keys(&self, ledger: Option<&dyn Ledger>, deadline: Deadline) {
         if !matches!(
             self.idempotency.authority(),
@@ -220,7 +221,7 @@ async fn reconcile_one(
     ReconcileOutcome::Ended(reconciled.state)
 }
 
-/// What was tried on a payment that needs an operator; `None`: the payment is open for less than a day.
+/// What was tried on a payment that needs an operator; `None`: the payment was created less than a day ago.
 fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'static str> {
     if age < DAY {
         return None;
@@ -308,7 +309,8 @@ impl ReconcileReport {
         ]
     }
 
-    /// Reconciles payments that were created before `due`. Stops when the run has looked at each of them or the time is over.
+    /// Reconciles payments that were created before `due`. Stops when the run has looked at each of these payments, or the
+    /// time is over.
     async fn reconcile_all(
         &mut self,
         service: &PaymentService,
@@ -349,7 +351,7 @@ impl ReconcileReport {
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // The run ends if it made no progress with a page. A ledger that answers reads but rejects writes would return the same page
+            // The run ends if a page brought no progress. A ledger that answers reads but rejects writes would return the same page
             // forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());

@@ -1,7 +1,7 @@
 //! The final responses of payments, byte for byte.
 //!
 //! When a payment ends, its response is rendered here once and stored in the ledger. Every later request gets these bytes, so a new
-//! version of this code cannot change them. Only this module of the crate renders HTTP.
+//! version of this code cannot change them. No other module of this crate renders HTTP.
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -27,7 +27,7 @@ const FAILED: Problem = Problem {
     detail: "The payment was not charged and will not be charged. To try again, use a fresh Idempotency-Key.",
 };
 
-/// The members that a problem document about a payment has in addition.
+/// The members that are added to a problem document about a payment.
 #[derive(Serialize)]
 struct PaymentProblem<'a> {
     payment_id: &'a str,
@@ -53,11 +53,11 @@ struct Shown<'a> {
     status_since: Timestamp,
 }
 
-/// The body of the response to an event of Stripe that was processed, or that needs no processing.
+/// The body of the response to a Stripe event that was processed or needs no processing.
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
-    /// Returns the payment after this end, with the final response.
+    /// Returns the payment as ended in this way, with the final response.
     #[must_use]
     pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {
@@ -106,7 +106,7 @@ impl Payment {
         reference
     }
 
-    /// Whether a saved response is a reference to a payment, and not a final response.
+    /// Whether a saved response is a reference to a payment instead of a final response.
     pub fn is_reference(saved: &SavedResponse) -> bool {
         saved.status == StatusCode::SEE_OTHER
     }
@@ -173,7 +173,7 @@ impl Payment {
     }
 }
 
-/// The response to an event of Stripe that was processed, or that needs no processing. Each delivery of the event gets the same response.
+/// The response to a Stripe event that was processed or needs no processing. Each delivery of the event gets the same response.
 pub(super) fn event_received() -> SavedResponse {
     let mut response = SavedResponse::new(StatusCode::OK, RECEIVED);
     let json = HeaderValue::from_static("application/json");

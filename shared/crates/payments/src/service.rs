@@ -34,7 +34,7 @@ impl PaymentService {
     ///
     /// # Errors
     ///
-    /// All parts that are missing; each names the settings to add.
+    /// The missing parts. The error text of each part contains the settings to add.
     pub(super) fn new(setup: &Setup) -> Result<Self, Vec<NotConfigured>> {
         let (ledger, provider) = (ledger::open(setup), provider::open(setup));
         let missing = [

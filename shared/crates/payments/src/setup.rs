@@ -31,8 +31,9 @@ const PROGRAM: &str = "truebond";
 impl Setup {
     /// The keys that sign the saved responses of payments.
     ///
-    /// Saved responses reach customers, so a payment function accepts only signed ones. If no keys are configured, repeated requests are
-    /// answered from the ledger. In development without keys, this returns `None`, and saved responses are accepted unsigned.
+    /// Saved responses reach customers, so a payment function accepts only signed responses. If no keys are configured, repeated
+    /// requests are answered from the ledger. In development without keys, this returns `None`, and saved responses are accepted
+    /// unsigned.
     pub fn response_keys(&self) -> Option<ResponseKeys> {
         let source = self.config.mac_keys.as_ref();
         if source.is_none() {

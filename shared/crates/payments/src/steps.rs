@@ -1,15 +1,16 @@
 //! The steps of an attempt: from an open payment to its end, or to a pending state.
 //!
-//! The worst failure would be a second charge. So every attempt takes the same steps. It starts from the ledger's row:
+//! The worst failure would be a second charge. So every attempt takes these steps, starting from the ledger's row:
 //!
 //! 1. Create an intent at the provider. This charges nothing.
 //! 2. Write the intent's id into the row, if the row has none.
-//! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
+//! 3. Confirm the intent whose id is *read back* from the row. If another attempt wrote its id first, this attempt confirms
+//!    that attempt's intent.
 //! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
-//! The answer to a client is what the ledger contains after these steps. A payment ends as "not charged" in two cases: the provider
-//! reports its intent as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be
-//! confirmed any more.
+//! The answer to a client is what the ledger contains after these steps. A payment ends as "not charged" in two cases. Either the
+//! provider reports its intent as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the
+//! payment can be confirmed any more.
 
 mod next_step;
 
@@ -75,7 +76,8 @@ const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 const MOST_STEPS: usize = 6;
 
 impl PaymentService {
-    /// Advances a client's payment until it ends or has to wait: confirms it, or closes it if it is due for closing.
+    /// Advances a client's payment until it ends or has to wait. If the payment is due for closing, closes it instead
+    /// of confirming it.
     ///
     /// # Cancel safety
     ///
@@ -92,9 +94,10 @@ impl PaymentService {
         attempt.pay(payment, key).await
     }
 
-    /// Reads the payment's intent at the provider and records its state. Closes the payment if it is due for closing.
+    /// Reads the payment's intent at the provider, and records the resulting state of the payment. Closes the payment
+    /// if it is due for closing.
     ///
-    /// Reconciling never confirms: the customer may have given up the purchase.
+    /// Reconciling never confirms an intent, because the customer may no longer want to buy.
     ///
     /// # Cancel safety
     ///
@@ -153,7 +156,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Records the status of a payment at the provider, and closes the payment if that is the purpose.
+    /// Records the state of a payment by the status of its intent. If the purpose is [`Purpose::Close`], also closes
+    /// the payment.
     ///
     /// # Cancel safety
     ///
@@ -229,8 +233,8 @@ impl<'a> Attempt<'a> {
             .await;
         let (payment, concurrent) = match changed {
             Ok(ChangeResult::Applied(payment)) => (payment, self.concurrent),
-            // Every attempt creates the same intent. So the row can name the same intent that this attempt created, but another attempt
-            // wrote the id into the row.
+            // Every attempt creates the same intent. So the row can have the intent of this attempt, although another attempt wrote the
+            // id into the row.
             Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
@@ -384,7 +388,7 @@ impl<'a> Attempt<'a> {
         self.findings.note_amount_mismatch();
     }
 
-    /// Writes the end and the final response into the ledger. If another attempt wrote its end first, that end counts.
+    /// Writes the end and the final response into the ledger. If another attempt wrote an end first, that end counts.
     async fn end(&self, payment: Payment, end: &End) -> AttemptOutcome {
         let change = Change::End(Box::new(payment.ended(end, Timestamp::now())));
         match self.change(&payment, &change).await {
@@ -404,7 +408,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Records the state of a payment that stays open, so that readers of the ledger see it.
+    /// Writes an open state of the payment into the ledger. Returns the payment as pending, or as ended if another
+    /// attempt has ended it.
     async fn wait(
         &self,
         payment: Payment,

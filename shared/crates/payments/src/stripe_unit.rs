@@ -1,8 +1,8 @@
-//! The unit in which Stripe counts a currency, which is not always the minor unit of ISO 4217.
+//! The unit of amounts at Stripe. For some currencies, this unit is not the minor unit of ISO 4217.
 //!
-//! Our amounts are in minor units of ISO 4217, from the request to the ledger. Only requests to Stripe and its replies use Stripe's
-//! unit. Sending an amount in the wrong unit would charge a hundred times too much or too little. So each amount is converted exactly
-//! or rejected.
+//! Our amounts are in minor units of ISO 4217, from the request to the ledger. Only requests to Stripe and replies from Stripe use
+//! Stripe's unit. Sending an amount in the wrong unit would charge a hundred times too much or too little. So each amount is
+//! converted exactly or rejected.
 //!
 //! | currencies | ISO 4217 counts | Stripe counts |
 //! |---|---|---|
@@ -67,7 +67,7 @@ impl StripeUnit {
     ///
     /// # Errors
     ///
-    /// A text that says which amounts are accepted, if Stripe cannot represent this amount.
+    /// If Stripe cannot represent this amount: a text that describes the accepted amounts.
     pub(crate) fn to_stripe(self, amount: i64) -> Result<i64, &'static str> {
         let (amount, accepted) = match self {
             Self::Minor => (Some(amount), "a whole number from 1 to 99999999"),

@@ -35,8 +35,8 @@ use super::service::PaymentService;
 use super::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
 use super::{Answer, NewPayment, Order, Payment, Payments, Timestamp};
 
-/// The point at which a process crashes. There is a point before and after each of its calls to the ledger and the
-/// provider.
+/// The point at which a process crashes. There is one point before each call to the ledger or the provider, and one
+/// point after each call.
 struct Crash {
     at: usize,
     passed: AtomicUsize,

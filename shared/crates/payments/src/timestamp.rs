@@ -1,7 +1,8 @@
-//! Points in time. They show when a payment changed, whether a payment is old enough to be closed, and whether an event is recent.
+//! Points in time. With them, the code records when a payment changed, and checks whether a payment is due for closing or an event
+//! is recent.
 //!
 //! A wrong clock can cancel a payment early or refuse an event. It cannot charge a payment twice. The text of a timestamp has a fixed
-//! width. So a store that compares the texts gets the order of the times.
+//! width. So the order of the texts is the order of the times.
 
 use std::fmt;
 use std::time::Duration;

@@ -19,7 +19,8 @@ pub struct PaymentView {
 /// Why a payment is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
-    /// The tenant has no such payment. A payment of another tenant gives the same answer, at the same cost.
+    /// The tenant has no such payment. This is also the answer if the payment belongs to another tenant. Both cases
+    /// take the same work.
     #[error("payment not found")]
     NotFound,
     /// The payment belongs to the tenant, but its row cannot be read.

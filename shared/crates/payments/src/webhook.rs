@@ -1,17 +1,17 @@
-//! Receives the provider's events and reconciles the payment that each one names.
+//! Receives the provider's events. For each event, reconciles the payment whose id is in the event.
 //!
-//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the intent's *current* status goes into the
+//! Events arrive late, twice, or out of order. So an event only causes a look at the payment: the intent's *current* status goes into the
 //! ledger. A repeated delivery gets the response of the first delivery.
 //!
 //! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). The endpoint answers an event
 //! with 503 if
 //!
 //! - the payment could not be reconciled,
-//! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
+//! - a charge contradicts the ledger ([`Anomaly`]), until an operator has resolved the contradiction,
 //! - the mode of the intent (live or test) is not the configured mode, until the configuration is repaired.
 //!
-//! The endpoint reports two problems but accepts the event: the intent has another amount than the payment, or the provider does not have
-//! the intent. Processing the event again would change nothing, and the reconciler looks at the payment anyway.
+//! In two cases, the endpoint reports a problem and accepts the event: the amount of the intent differs from the payment, or the provider
+//! does not have the intent. Processing the event again would change nothing, and the reconciler looks at the payment anyway.
 //!
 //! Other systems and environments may use the same Stripe account. Their events have no `metadata.payment_id`, or have another
 //! `metadata.environment`. Such events are accepted and ignored.
@@ -42,9 +42,9 @@ use super::{Payment, Setup, State, Timestamp, payment, rendering};
 pub struct Webhook {
     idempotency: Idempotency,
     environment: Environment,
-    /// The service that reconciles. `None`: no ledger or no provider is configured, and the provider has to send each event again later.
+    /// The service that reconciles. `None`: no ledger or no provider is configured, and the answer to each event is `RetryLater`.
     service: Option<PaymentService>,
-    /// The secrets that check signatures. `None`: no secrets are configured, and the provider has to send each event again later.
+    /// The secrets that check signatures. `None`: no secrets are configured, and the answer to each event is `RetryLater`.
     secrets: Option<WebhookSecrets>,
 }
 
@@ -52,7 +52,7 @@ pub struct Webhook {
 pub struct EventOutcome {
     /// The answer to the provider.
     pub answer: EventAnswer,
-    /// The only store that took part, if the engine was degraded.
+    /// The only store that took part; `None`: the engine was not degraded.
     pub degraded_to: Option<Backend>,
     /// Whether the request waited for another delivery of the same event.
     pub has_waited: bool,
@@ -69,7 +69,7 @@ pub enum EventAnswer {
     },
     /// The provider has to send the event again.
     RetryLater,
-    /// Another delivery of this event is being processed. Its lease ends after this time.
+    /// Another delivery of this event is being processed. The lease of that delivery ends after this time.
     InProgress(Duration),
     /// Another event had the same id.
     IdReused,
@@ -288,7 +288,7 @@ impl Webhook {
         }
     }
 
-    /// Whether the event's payment belongs to this environment. Intents of earlier versions name no environment, so their events are
+    /// Whether the event's payment belongs to this environment. Intents of earlier versions have no environment, so their events are
     /// processed.
     fn is_of_this_environment(&self, event: &Event) -> bool {
         let environment = event.environment();
@@ -298,8 +298,8 @@ impl Webhook {
 
 /// How an event contradicts the ledger, if it does.
 ///
-/// Our steps confirm an intent only after the payment's row names it. Our steps end a payment as not charged only when the intent can
-/// no longer be charged. If a charge contradicts one of these rules, our steps did not make that charge.
+/// Our steps confirm an intent only after the intent's id is in the payment's row. Our steps end a payment as not charged only if
+/// the intent can no longer be charged. If a charge contradicts one of these rules, our steps did not make that charge.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {
         None
@@ -312,7 +312,8 @@ fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     }
 }
 
-/// Whether the ledger names the event's intent, and the event has the same mode (live or test) as the payment.
+/// Whether the event's intent is the intent in the payment's row, and the event has the mode (live or test) of the
+/// payment.
 fn is_about(event: &Event, payment: &Payment) -> bool {
     if payment.intent.as_deref() != Some(event.intent()) {
         return false;
@@ -327,7 +328,7 @@ fn is_about(event: &Event, payment: &Payment) -> bool {
     true
 }
 
-/// Processing an event, as an idempotent operation. Deliveries of one event differ in members such as `pending_webhooks`. So the
+/// The idempotent operation of processing an event. Deliveries of one event differ in members such as `pending_webhooks`. So the
 /// fingerprint covers only the members that identify the event.
 fn operation(event: &Event) -> Option<Operation> {
     let key = IdempotencyKey::parse(event.id.as_bytes()).ok()?;

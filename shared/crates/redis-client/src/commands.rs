@@ -9,7 +9,7 @@ use super::{Error, RedisClient, Repeat, Request, typed};
 /// When a value expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The value expires after this time, rounded to milliseconds; at least after one millisecond.
+    /// The value expires after this time, rounded down to whole milliseconds. The minimum is one millisecond.
     After(Duration),
     /// The value expires at this time of the server's clock, in milliseconds since 1970.
     AtMs(u64),
@@ -97,7 +97,7 @@ impl RedisClient {
         self.command(Repeat::Never, &set).await
     }
 
-    /// Deletes `key`. Returns whether it existed.
+    /// Deletes `key`. Returns whether the key existed.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl RedisClient {
         self.command(Repeat::Safe, cmd("EXISTS").arg(key)).await
     }
 
-    /// Adds one to the integer at `key`, which starts at zero. Returns the sum.
+    /// Adds one to the integer at `key`. A missing key counts as zero. Returns the sum.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl RedisClient {
         self.command(Repeat::Never, cmd("INCR").arg(key)).await
     }
 
-    /// Sets `key` to expire after `time`. Returns whether it existed.
+    /// Sets `key` to expire after `time`. Returns whether the key existed.
     ///
     /// # Errors
     ///

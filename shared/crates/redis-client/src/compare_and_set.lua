@@ -5,7 +5,7 @@
 --          value      the new value
 --          option     PX, PXAT or KEEPTTL; without it, the new value does not expire
 --          ms         the milliseconds of PX or PXAT
--- Replies  OK, or nil if the key has another value or none
+-- Replies  OK, or nil if the key has another value or no value
 
 if redis.call('GET', KEYS[1]) ~= args.expected then
   return false

@@ -1,6 +1,6 @@
 //! A value and its expiry in one round trip, and writes that depend on the stored value.
 //!
-//! All are plain commands, which cost the server a fraction of a script.
+//! Most of them are plain commands, because a plain command costs the server less than a script.
 
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ impl RedisClient {
     /// Sets `key` to `value` if `key` is absent. The new value expires after `time`, which is rounded down to whole
     /// milliseconds; the minimum is one millisecond. If the key has a value, returns it. Takes one round trip.
     ///
-    /// If the reply is lost, the command is sent again. It may then find the value that it has set itself.
+    /// If the reply is lost, the command is sent again. The second command may find the value that the first one has
+    /// set.
     ///
     /// # Errors
     ///
@@ -65,11 +66,12 @@ impl RedisClient {
         self.with_ttl(key, cmd("GET").arg(key)).await
     }
 
-    /// Sends a command that returns the value of `key`, and `PTTL` with it.
+    /// Sends a command that returns the value of `key`, together with `PTTL`. Returns the value and the time until the
+    /// key expires.
     async fn with_ttl(&self, key: &str, command: &Cmd) -> Result<Option<Stored>, Error> {
         let mut commands = Pipeline::with_capacity(2);
         commands.add_command(command.clone()).cmd("PTTL").arg(key);
-        // Otherwise an error reply to `PTTL` would hide the reply to the command.
+        // Without this setting, an error reply to `PTTL` would hide the reply to the command.
         commands.ignore_errors();
         let request = Request::Pair(&commands);
         let replies: Vec<Value> = typed(self.send(Repeat::Safe, &request).await?)?;
@@ -87,12 +89,13 @@ impl RedisClient {
         }
     }
 
-    /// Replaces the value of `key` by `value` if the stored value is `expected`, and returns whether it was.
+    /// Replaces the value of `key` by `value` if the stored value is `expected`. Returns whether the value was
+    /// replaced.
     ///
-    /// Takes one round trip: `SET` with `IFEQ` (Redis from 8.4, Valkey from 8.1), or a script on older servers. The first
-    /// call of a connection to an older server takes two.
+    /// Takes one round trip: `SET` with `IFEQ` (Redis from 8.4, Valkey from 8.1), or a script on older servers. On an
+    /// older server, the first call of a connection takes two round trips.
     ///
-    /// If the reply is lost, the command is sent again. It returns false if the first copy has run.
+    /// If the reply is lost, the command is sent again. If the first command has run, this function then returns false.
     ///
     /// # Errors
     ///

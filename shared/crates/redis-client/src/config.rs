@@ -1,6 +1,7 @@
 //! The settings of the Redis client.
 //!
-//! They hold the URL as text. An invalid URL does not stop the start: every command fails, and health reports why.
+//! The URL is stored as text. A process with an invalid URL starts. Then every command fails, and health reports the
+//! reason.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub struct RedisConfig {
     pub auth: RedisAuth,
     /// Whether credentials may be sent unencrypted to another host.
     pub plaintext: Plaintext,
-    /// Whether to use cluster mode; the URL then names any node of the cluster.
+    /// Whether to use cluster mode. In cluster mode, the URL has the address of any node of the cluster.
     pub cluster: bool,
     /// The CA certificates to trust instead of the public roots, as PEM.
     pub ca_pem: Option<Vec<u8>>,
@@ -30,11 +31,11 @@ pub struct RedisConfig {
 /// Whether credentials may be sent unencrypted to another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
-    /// Credentials may not be sent in that way: a URL that would do so is unusable.
+    /// Credentials may not be sent unencrypted. A URL that would cause that is rejected.
     Refused,
-    /// Credentials may be sent in that way, because this is development.
+    /// Credentials may be sent unencrypted, because this is development.
     AllowedInDevelopment,
-    /// Credentials may be sent in that way, because `REDIS_PLAINTEXT` allows it.
+    /// Credentials may be sent unencrypted, because `REDIS_PLAINTEXT` allows it.
     Allowed,
 }
 
@@ -51,7 +52,7 @@ pub enum RedisAuth {
 /// An IAM user, and the cache that it logs in to (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IamLogin {
-    /// The user's id. ElastiCache requires that the user's name is the same.
+    /// The user's id. ElastiCache requires that the user's name is equal to the id.
     pub user: String,
     /// The name of the serverless cache, or the id of the replication group.
     pub cache_name: String,
@@ -61,7 +62,7 @@ pub struct IamLogin {
     pub region: String,
 }
 
-/// The two kinds of ElastiCache. Each rejects tokens for the other.
+/// The two kinds of ElastiCache. Each kind rejects tokens for the other kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheType {
     /// ElastiCache Serverless.
@@ -71,7 +72,7 @@ pub enum CacheType {
 }
 
 impl RedisConfig {
-    /// The settings for the server at `url`, with defaults for everything else.
+    /// The settings for the server at `url`, with the defaults of all other settings.
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: Some(SecretSource::Given(Secret::new(url))),

@@ -1,4 +1,5 @@
-//! One connection to a server or a cluster, and its state: whether it is lost, its age, and the time of its last reply.
+//! One connection to a server or a cluster, and the state of the connection: whether it is lost, its age, and the time
+//! of the last reply.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +10,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-/// A connection that any number of commands share. Cheap to clone; it closes when the last clone is dropped.
+/// A connection that any number of commands share. Cheap to clone. When the last clone is dropped, the connection
+/// closes.
 #[derive(Clone)]
 pub(super) enum Connection {
     /// One socket to one server.
@@ -46,7 +48,7 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// The state of one connection. Its clones and the task that reads its socket share it.
+/// The state of one connection. All clones of the connection, and the task that reads the socket, share this state.
 #[derive(Clone)]
 pub(super) struct ConnectionState(Arc<Inner>);
 
@@ -112,7 +114,7 @@ impl ConnectionState {
         older_than(self.0.opened_ms, limit)
     }
 
-    /// Whether both belong to the same connection.
+    /// Whether both states belong to one connection.
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -1,4 +1,4 @@
-//! Maps errors of the client library to a [`Reason`]. The server's error code and text come first, then the kind of
+//! Maps errors of the client library to a [`Reason`]. The server's error code and text decide first, then the kind of
 //! the client library's error.
 
 use std::error::Error as StdError;
@@ -10,8 +10,8 @@ use redis::{ErrorKind, RedisError};
 use super::login::NO_CREDENTIALS;
 use super::reason::Reason;
 
-/// Texts of handshake errors. Servers send them under the code `ERR`, and the cluster client keeps only the text of
-/// a node's error. The first match applies.
+/// Texts of handshake errors. Servers send these texts with the code `ERR`. The cluster client keeps only the text of a
+/// node's error. The first match applies.
 const HANDSHAKE_ERRORS: [(&str, Reason); 14] = [
     (NO_CREDENTIALS, Reason::NoCredentials),
     ("AuthenticationFailed", Reason::AuthFailed),
@@ -44,8 +44,8 @@ pub(super) fn of_command(error: &RedisError) -> Reason {
 /// The reason why a connection was not established.
 pub(super) fn of_connecting(error: &RedisError) -> Reason {
     let text = text_of(error);
-    // This check comes first. A server that does not know `HELLO` may quote its arguments, and a password among them
-    // can contain any of the texts below.
+    // This check comes first. A server without `HELLO` may quote the arguments of the command in its error. A password
+    // among these arguments can contain any of the texts below.
     if is_unknown_hello(&text) {
         return Reason::UnsupportedServer;
     }
@@ -78,7 +78,7 @@ pub(super) fn breaks_connection(error: &RedisError) -> bool {
     )
 }
 
-/// Whether the server does not know an option of the command. It then has not run the command.
+/// Whether the server does not support an option of the command. In that case, the server has not run the command.
 pub(super) fn is_unknown_syntax(error: &RedisError) -> bool {
     error.code() == Some("ERR") && error.detail().is_some_and(|text| text == "syntax error")
 }
@@ -112,8 +112,8 @@ fn text_of(error: &RedisError) -> String {
     format!("{code} {}", error.detail().unwrap_or_default())
 }
 
-/// Whether the server does not know `HELLO`, the first command of the handshake. The text differs between old
-/// servers and proxies.
+/// Whether the server does not support `HELLO`, the first command of the handshake. Old servers and proxies have
+/// different error texts.
 fn is_unknown_hello(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let refusals = ["unknown", "unsupported", "not supported", "not allowed"];

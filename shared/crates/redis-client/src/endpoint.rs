@@ -1,4 +1,4 @@
-//! A server or a cluster, parsed from its URL, and how to open a connection to it.
+//! The endpoint of a server or a cluster, parsed from its URL. It opens connections.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{Plaintext, RedisAuth, RedisConfig};
 pub(super) struct Endpoint {
     masked: String,
     client: Client,
-    /// Sends only `HELLO`, without a login, to find out why a server closes connections.
+    /// A client that sends only `HELLO`, without a login, to find out why a server closes connections.
     greeter: redis::Client,
     /// The IAM login; `None` if the URL has the credentials.
     login: Option<TokenLogin>,
@@ -40,7 +40,7 @@ enum Client {
 const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 impl Endpoint {
-    /// Parses the URL. It connects to nothing.
+    /// Parses the URL. Opens no connection.
     pub(super) fn parse(url: &str, config: &RedisConfig) -> Result<Self, Reason> {
         let info = connection_info(url).ok_or(Reason::InvalidUrl)?;
         if config.plaintext == Plaintext::Refused && sends_login_in_the_clear(url) {
@@ -51,8 +51,8 @@ impl Endpoint {
             #[cfg(feature = "iam")]
             RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
         };
-        // A token is a credential, so it needs TLS. The token replaces user and password, so the URL must
-        // have neither.
+        // A token is a credential, so it needs TLS. The token replaces user and password, so the URL must not have
+        // them.
         if login.is_some() && !(uses_tls(&info) && is_without_login(&info)) {
             return Err(Reason::InvalidUrl);
         }
@@ -94,7 +94,7 @@ impl Endpoint {
             Client::Standalone(client) => {
                 let lost = state.clone();
                 let mut config = AsyncConnectionConfig::new()
-                    // No time limits, because the caller applies its own.
+                    // No time limits, because the caller has a time limit.
                     .set_connection_timeout(None)
                     .set_response_timeout(None)
                     .set_push_sender(move |push: redis::PushInfo| {
@@ -130,7 +130,7 @@ impl Endpoint {
         }
     }
 
-    /// The reason why the server closed the connection, found with a second connection.
+    /// Finds the reason why the server closed the connection, by opening a second connection.
     ///
     /// A server that rejects every client (connection limit, protected mode) replies with one line and closes the
     /// connection. The client library waits for the replies to its whole handshake and loses that line. A single

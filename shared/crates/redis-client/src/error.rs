@@ -2,9 +2,9 @@
 
 use super::reason::Reason;
 
-/// A command without a result. The variant says whether the command may have run, the [`Reason`] says why it failed.
+/// A command without a result. The variant shows whether the command may have run. The [`Reason`] shows why it failed.
 ///
-/// It keeps no text of the server or the client library, because that text can quote a command's arguments.
+/// The error keeps no text of the server or the client library, because such a text can quote a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no connection. Nothing was sent.

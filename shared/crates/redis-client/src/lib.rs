@@ -68,8 +68,8 @@ pub enum Repeat {
 }
 
 impl RedisClient {
-    /// Creates the client for `config`, whose URL may be stored in `secrets`. It connects to nothing and never
-    /// fails. If the URL is missing or invalid, every command returns that error.
+    /// Creates the client for `config`, whose URL may be stored in `secrets`. Opens no connection and never fails. If
+    /// the URL is missing or invalid, every command returns that error.
     pub fn new(config: &RedisConfig, secrets: &Secrets) -> Self {
         // redis-rs selects no crypto provider, and panics at its first TLS connection if no provider or more than one
         // is available. Installing the provider twice has no effect.
@@ -106,8 +106,8 @@ impl RedisClient {
         }
     }
 
-    /// The URL without credentials; `None` if no URL is configured. It is `<unparseable>` for an invalid URL, and
-    /// `<not read yet>` if the URL is in a secret that was not read yet.
+    /// The URL without credentials; `None` if no URL is configured. The result is `<unparseable>` for an invalid URL,
+    /// and `<not read yet>` for a URL in a secret that was not read yet.
     pub fn masked_url(&self) -> Option<String> {
         match &self.inner.link {
             Ok(link) => Some(link.masked_url()),
@@ -141,7 +141,7 @@ impl RedisClient {
         }
     }
 
-    /// Whether there is a connection, without asking the server.
+    /// Whether the client has a connection. Sends no request.
     pub fn is_connected(&self) -> bool {
         self.inner.link.as_ref().is_ok_and(Link::is_connected)
     }
@@ -177,8 +177,8 @@ impl RedisClient {
         }
     }
 
-    /// Sends `request`. If the connection has lost its login, the request has not run, so it is sent again on a new
-    /// connection.
+    /// Sends `request`. If the server rejects the connection's login, the request has not run. So the request is sent
+    /// again on a new connection.
     async fn attempt_with_newest_login(&self, request: &Request<'_>) -> Result<Value, Error> {
         match self.attempt(request).await {
             Err(Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
@@ -244,7 +244,8 @@ impl RedisClient {
             Reason::AuthFailed => link.discard(live),
             _ => {}
         }
-        // A script can fail after a write. Only an error that precedes its execution proves that it has not run.
+        // A script can fail after a write. Only an error that precedes the execution proves that the script has not
+        // run.
         match request {
             Request::Script(_) if !reason.precedes_execution() => Err(Error::Unanswered(reason)),
             // In a cluster, the error can be the reply to the second command, and the first one has run.
@@ -260,7 +261,8 @@ impl RedisClient {
     /// The reason why a command failed on an open connection.
     fn reason_of(&self, error: &RedisError) -> Reason {
         match diagnosis::of_command(error) {
-            // In cluster mode, the slots moved during every redirection that this client followed.
+            // In cluster mode, this error means that the slot moved again after each redirection that the client
+            // followed.
             Reason::ClusterModeRequired if self.inner.is_cluster => Reason::Rejected,
             reason => reason,
         }

@@ -1,8 +1,8 @@
-//! Manages the one connection to Redis: opens it, tests it after idle time, and replaces it.
+//! Manages the connection to Redis: opens it, tests it after idle time, and replaces it.
 //!
-//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. If the
-//! server closed it, RESP3 reports that as soon as the process runs again. If the server reset it, the first write
-//! fails. If a network device dropped it, only the missing reply shows that. So a connection that was idle is pinged
+//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. If the server
+//! closed it, RESP3 reports that as soon as the process runs again. If the server reset it, the first write fails. If a
+//! network device dropped the connection, a missing reply is the only sign. So a connection that was idle is pinged
 //! with a short time limit before a command uses it. A connection on which a command timed out is not used again.
 //!
 //! The connection is a `MultiplexedConnection` of redis-rs, not its `ConnectionManager`. The manager reconnects in
@@ -26,22 +26,22 @@ use crate::{RedisAuth, RedisConfig};
 
 /// Time limit of the ping that tests an idle connection.
 const IDLE_TEST_LIMIT: Duration = Duration::from_millis(200);
-/// Pause after a failed connect, in which no other connect is tried.
+/// For this time after a failed connect, no caller tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// The shortest wait whose timeout counts as a failure of the connection. A shorter wait was cut by the caller's
-/// deadline: its timeout proves nothing about the connection, and is not logged.
+/// A timeout counts as a failure of the connection if the wait was at least this long. A shorter wait was cut off by
+/// the caller's deadline, so the timeout proves nothing about the connection and is not logged.
 const MEANINGFUL_WAIT: Duration = Duration::from_millis(200);
-/// The shortest time limit with which a connect that times out stops other callers from connecting. A connect with less
-/// time was cut by the caller's deadline.
+/// If a connect with at least this time limit times out, no caller connects during the pause. A connect with less time
+/// was cut off by the caller's deadline.
 const MEANINGFUL_CONNECT: Duration = Duration::from_secs(1);
 /// Maximum age of a connection that an IAM token opened. ElastiCache closes it after twelve hours, even with
 /// commands in flight.
 const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3_600);
-/// The age above which a connection to a read-only server is replaced: such a connection may lead to a primary that was
-/// demoted.
+/// A connection to a read-only server is replaced if the connection is older than this. Such a connection may lead to a
+/// primary that was demoted.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
-/// At most one connection to Redis, and what is needed to open it.
+/// At most one connection to Redis, and the settings and locks for opening it.
 pub(super) struct Link {
     address: Address,
     /// The maximum age of a connection; `None`: unlimited.
@@ -63,7 +63,7 @@ pub(super) struct Link {
 pub(super) struct LiveConnection {
     /// The connection.
     pub(super) connection: Connection,
-    /// The endpoint, with its login, that the connection was opened to.
+    /// The endpoint of the connection, with the login.
     endpoint: Arc<Endpoint>,
     /// The state of the connection.
     pub(super) state: ConnectionState,
@@ -105,7 +105,7 @@ impl Link {
         self.address.masked()
     }
 
-    /// Whether there is a connection, without asking the server.
+    /// Whether there is a connection. Sends no request.
     pub(super) fn is_connected(&self) -> bool {
         self.current().is_some()
     }
@@ -161,8 +161,8 @@ impl Link {
         }
     }
 
-    /// Removes a connection whose server turned out to be read-only, unless the connection is new. After a failover
-    /// the host name resolves to the new primary, while an old connection still leads to the demoted one.
+    /// Removes an old connection whose server is read-only. After a failover the host name resolves to the new primary,
+    /// while an old connection still leads to the demoted one.
     pub(super) fn suspect_failover(&self) {
         let mut current = self.live.lock();
         if current
@@ -220,7 +220,7 @@ impl Link {
         Err(reason)
     }
 
-    /// Opens a connection. If the server rejects its login, tries once more with a newer login, if there is one.
+    /// Opens a connection. If the server rejects the login and there is a newer login, tries once more with that login.
     async fn open_with_newest_login(&self, deadline: Deadline) -> Result<LiveConnection, Reason> {
         let endpoint = self.address.endpoint(deadline).await?;
         match self.open_at(&endpoint, deadline).await {
@@ -290,8 +290,8 @@ impl LiveConnection {
         replied
     }
 
-    /// Whether the connection leads to a cluster. It then replaces broken sockets itself, and is not discarded
-    /// because of one node.
+    /// Whether the connection leads to a cluster. A connection to a cluster replaces broken sockets itself, so it is
+    /// not discarded because of one node.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.connection, Connection::Cluster(_))
     }

@@ -1,5 +1,5 @@
-//! Masks a Redis URL for logs and health responses. The masked URL has scheme, host, port and database; credentials
-//! are replaced and everything else is dropped. A URL that cannot be parsed with certainty becomes `<unparseable>`.
+//! Masks a Redis URL for logs and health responses. The masked URL has scheme, host, port and database. Credentials are
+//! replaced, and all other parts are dropped. A URL that cannot be parsed with certainty becomes `<unparseable>`.
 
 use std::fmt::Write;
 
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// Text that is no part of a host name, number or scheme. Finding it in a masked URL proves a leak.
+    /// This text cannot be part of a host name, number or scheme. If it is in a masked URL, there is a leak.
     const PLANTED: &str = "Hunter_2_Planted";
 
     proptest! {

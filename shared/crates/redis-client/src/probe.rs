@@ -1,5 +1,5 @@
 //! Tests whether Redis does what the functions need: write, read, run a script, delete. `PING` alone proves none of
-//! that: a full or read-only server also replies to it.
+//! that, because a full or read-only server also replies to `PING`.
 
 mod masters;
 mod server_info;
@@ -27,14 +27,14 @@ const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
 pub struct HealthCheck {
     /// The time of the one round trip that all operations share.
     pub latency: Duration,
-    /// Each operation with its outcome, in the order of execution.
+    /// The outcome of each operation, in the order of execution.
     pub operations: [(Operation, Result<(), Reason>); 5],
-    /// Whether the value read is the value written; `None` if one of the two failed.
+    /// Whether the value read is the value written; `None` if the write or the read failed.
     pub value_matches: Option<bool>,
     /// Whether the server holds all keys. If the server holds only part of the keys, the operations succeed only for
     /// some keys.
     pub all_keys: Result<(), Reason>,
-    /// What the server reports about itself; `None` if the user may not run `INFO`.
+    /// The facts from `INFO`; `None` if the user may not run `INFO`.
     pub server: Option<ServerInfo>,
 }
 
@@ -75,16 +75,16 @@ impl Operation {
 }
 
 impl RedisClient {
-    /// Pings, sets and gets a random key, runs a script on it, deletes it, and reads `INFO`, all in one round trip.
-    /// A connection that was idle is pinged before.
+    /// Pings the server, sets and gets a random key, runs a script on the key, deletes the key, and reads `INFO`. All
+    /// of that takes one round trip. A connection that was idle is pinged before.
     ///
-    /// In cluster mode, the probe asks the cluster for its slots first, then runs these operations on each master.
-    /// Outside cluster mode, a node of a cluster is asked for its slots in a second round trip.
+    /// In cluster mode, the probe first reads the slots of the cluster, then runs these operations on each master.
+    /// Outside cluster mode, if the server is a cluster node, the probe reads the slots in a second round trip.
     ///
     /// # Errors
     ///
-    /// [`Error`] if there is no connection or no reply. An operation that the server rejects is no error; its
-    /// outcome is in the result.
+    /// [`Error`] if there is no connection or no reply. If the server rejects an operation, the outcome of that
+    /// operation is in the result.
     ///
     /// # Cancel safety
     ///
@@ -138,13 +138,13 @@ impl RedisClient {
             .arg("EX")
             .arg(KEY_SECONDS);
         probe.cmd("GET").arg(key);
-        // The first command runs the script by its text, so the server knows the script, even after a `SCRIPT FLUSH`.
-        // The next command then proves the permission to run the script by its digest.
+        // The first command runs the script by its text. After that, the server has the script, even if there was a
+        // `SCRIPT FLUSH` before. The next command then proves the permission to run the script by its digest.
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
-        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect may
-        // run it. In cluster mode, `HELLO` would have no node as its target.
+        // `HELLO` reports whether the server is a cluster node. `HELLO` changes nothing, and every user that can
+        // connect may run it. In cluster mode, `HELLO` would have no node as its target.
         if !self.inner.is_cluster {
             probe.cmd("HELLO").arg("3");
         }
@@ -210,7 +210,7 @@ fn is_text(reply: Option<&RedisResult<Value>>, text: &str) -> bool {
     read.is_some_and(|value| String::from_redis_value_ref(value).is_ok_and(|read| read == text))
 }
 
-/// Whether the reply to `HELLO` says that the server is a cluster node.
+/// Whether the server is a cluster node according to its reply to `HELLO`.
 fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
     let Some(Ok(hello)) = replies.get(reply::HELLO) else {
         return false;
@@ -222,7 +222,8 @@ fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
 
 fn random_hex() -> String {
     let mut bytes = [0; 16];
-    // Without randomness, all probes share one key. Two parallel probes may then report a value mismatch.
+    // If the system gives no randomness, all probes share one key. Then two parallel probes may report a value
+    // mismatch.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }

@@ -1,5 +1,5 @@
-//! The reasons why Redis gives no result. Each has a stable code for programs, and a fixed text for people that says
-//! what failed and what to check.
+//! The reasons why a command has no result. Each reason has a stable code for programs and a fixed text for people. The
+//! text describes what failed and what to check.
 
 /// Why a command has no result. The text is fixed and does not quote the URL or the server, so it is safe to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum Reason {
     /// The host has no address, or the port is closed.
     #[error("connection refused or host not found; check host and port in the URL")]
     ConnectFailed,
-    /// TCP works, the TLS handshake fails.
+    /// The TCP connection works, but the TLS handshake fails.
     #[error("TLS handshake failed; a private certificate authority needs REDIS_CA_FILE")]
     TlsFailed,
     /// The connection was not established within its time limit.
@@ -87,7 +87,7 @@ pub enum Reason {
     /// Any other error reply.
     #[error("the server rejected the command")]
     Rejected,
-    /// The reply has a type that no reply to this command has.
+    /// The reply has an unexpected type.
     #[error("unexpected reply; check that the URL points to a Redis or Valkey server")]
     UnexpectedAnswer,
 }

@@ -1,8 +1,8 @@
-//! Requests to Redis and how they are sent: directly to a standalone server, or along redirections in a cluster.
+//! Requests to Redis. A standalone server gets them directly. In a cluster, this module follows redirections.
 //!
-//! The retries of the cluster client are off. They would follow redirections, but also repeat a command whose
-//! connection broke and that may have run. So this module follows redirections itself and repeats only what a node
-//! rejected without running it.
+//! The retries of the cluster client are off. These retries would follow redirections, but also repeat a command that
+//! may have run before its connection broke. So this module follows redirections itself, and repeats only commands that
+//! a node rejected without running them.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub(super) enum Request<'a> {
     Command(&'a Cmd),
     /// A command that is sent to this node of a cluster, regardless of the keys in the command.
     ToNode(&'a Node, &'a Cmd),
-    /// Commands that are sent together, each with its own reply. All must be safe to repeat: while a slot moves, a
-    /// node may run some of them and reject another.
+    /// Commands that are sent together. Each command has its own reply, and must be safe to repeat. While a slot moves,
+    /// a node may run some of the commands and reject others.
     Pipeline(&'a Pipeline),
     /// Two commands on the same key that are sent together; both must be safe to repeat. An error reply to the first one
     /// is the error of the request; an error reply to the second one is in the result.
@@ -43,7 +43,7 @@ pub(super) struct CompareAndSet<'a> {
     pub(super) ms: Option<&'a str>,
 }
 
-/// A node of a cluster, by the address in the cluster's own configuration.
+/// A node of a cluster, by its address in the configuration of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Node {
     pub(super) host: String,
@@ -67,8 +67,8 @@ static COMPARE_AND_SET: LazyLock<Script> =
 const LONGEST_COUNT: usize = 20;
 /// How often, at most, a command is sent again after a redirection or because its slot is moving.
 const REDIRECTIONS: u32 = 5;
-/// The unit of the pause before a repetition: the first pause is this long, the second twice as long, and so on. The
-/// cluster can finish the move meanwhile.
+/// The unit of the pause before a repetition: the first pause is this long, the second twice as long, and so on. During
+/// the pause, the cluster can finish the move.
 const REDIRECTION_PAUSE: Duration = Duration::from_millis(10);
 
 impl Request<'_> {
@@ -152,8 +152,8 @@ impl Node {
 impl ScriptCall<'_> {
     async fn send(&self, connection: &mut Connection) -> RedisResult<Value> {
         match send(connection, &self.by_digest()).await {
-            // `EVAL` runs the script by its text, and from then on the server knows the script. `SCRIPT LOAD` would load
-            // it on one node only.
+            // `EVAL` runs the script by its text, and from then on the server has the script. `SCRIPT LOAD` would load
+            // the script on one node only.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 send(connection, &self.by_text()).await
             }
@@ -188,8 +188,8 @@ impl ScriptCall<'_> {
     }
 }
 
-/// Pings the server. In a cluster, pings all masters and needs one reply: if all had to reply, one unresponsive
-/// node would discard the connections to the others.
+/// Pings the server. In a cluster, pings all masters, and one reply is enough. If all masters had to reply, one
+/// unresponsive node would cause the connections to all nodes to be discarded.
 pub(super) async fn ping(connection: &mut Connection) -> RedisResult<Value> {
     let ping = cmd("PING");
     match connection {
@@ -256,8 +256,8 @@ async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> Redi
     answer
 }
 
-/// Sends commands to the node that a slot is moving to, and returns the reply to each. Until the move ends, that node
-/// accepts each command only after `ASKING`.
+/// Sends commands to the node to which a slot is moving, and returns the reply to each command. Until the move ends,
+/// that node accepts each command only after `ASKING`.
 async fn ask(
     cluster: &mut ClusterConnection,
     commands: impl IntoIterator<Item = &Cmd>,
@@ -295,8 +295,8 @@ fn is_asked_elsewhere(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
 }
 
-/// Whether the cluster client reports this error even if only the second of two commands got it. It does so for a
-/// redirection, and for every error that calls for another node or a later repetition.
+/// Whether the cluster client reports this error even if only the second of two commands failed with it. This is true
+/// for a redirection, and for every error after which the command is sent to another node or sent later.
 pub(super) fn may_follow_a_write(error: &RedisError, reason: Reason) -> bool {
     let is_about_the_node = reason.precedes_execution() && reason != Reason::AuthFailed;
     is_asked_elsewhere(error) || is_without_node(error) || is_about_the_node

@@ -7,7 +7,7 @@ use redis::cmd;
 use super::request::Node;
 use super::{Error, RedisClient, Repeat, Request, typed};
 
-/// How many keys the server looks at for one reply: few enough not to delay other clients.
+/// How many keys the server looks at for one reply. The number is small, so that other clients are not delayed.
 const KEYS_PER_REPLY: u32 = 1_000;
 
 impl RedisClient {

@@ -2,13 +2,13 @@
 
 use super::Repeat;
 
-/// The Lua code that puts the arguments into a table. This code has no line break, so that errors of the server name
-/// the right lines of the script.
+/// The Lua code that puts the arguments into a table. This code has no line break, so that line numbers in the server's
+/// errors are those of the script.
 const NAMED_ARGUMENTS: &str =
     "local args = {} for at = 1, #ARGV, 2 do args[ARGV[at]] = ARGV[at + 1] end ";
 
-/// A script and whether it may be sent again. The script is sent by its digest, and with its text only if the server
-/// does not have the script.
+/// A script and whether it may be sent again. The script is sent by its digest. If the server does not have the script,
+/// its text is sent.
 pub struct Script {
     text: String,
     digest: String,
@@ -17,7 +17,7 @@ pub struct Script {
 
 impl Script {
     /// Creates a script from its Lua text. The script must use one key, or keys that share a `{tag}`, and declare them
-    /// all as `KEYS`. It must read the time from `TIME`. It reads its arguments by name, from the table `args`.
+    /// all as `KEYS`. It must read the time with `TIME`. It reads arguments by name from the table `args`.
     pub fn new(lua: &str, repeat: Repeat) -> Self {
         let text = format!("{NAMED_ARGUMENTS}{lua}");
         Self {

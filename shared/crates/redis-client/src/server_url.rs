@@ -1,7 +1,7 @@
 //! The URL of a server or a cluster: `redis[s]://[user:password@]host[:port][/database]`.
 //!
 //! The whole URL is rejected if any part of it is unknown. A client that ignored `?db=2`, `?ssl_cert_reqs=none` or
-//! `#insecure` would connect in another way than the operator asked for.
+//! `#insecure` would not connect in the way that the operator configured.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The connection settings in `url`; `None` if any part of it is unknown.
 pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
     let url = url.trim();
-    // The URL parser skips tabs and line breaks, so a password could go to another host than the text seems to
-    // name.
+    // The URL parser skips tabs and line breaks. So a password could go to another host than the one that a reader sees
+    // in the text.
     if url
         .chars()
         .any(|character| character.is_control() || character == ' ')
@@ -38,8 +38,8 @@ pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
         .redis_settings()
         .clone()
         .set_protocol(ProtocolVersion::RESP3);
-    // A user without a password gets an empty one, because the client library would ignore the user. An ACL user may
-    // have no password (`nopass`).
+    // A user without a password gets an empty password, because the client library would otherwise ignore the user. An
+    // ACL user may have no password (`nopass`).
     if handshake.username().is_some() && handshake.password().is_none() {
         handshake = handshake.set_password("");
     }

@@ -1,8 +1,8 @@
-//! The hash slots of a cluster: which master holds which keys.
+//! The hash slots of a cluster. They determine the master of each key.
 //!
 //! Outside cluster mode the client connects to one node. That node may hold all keys, as in a cluster with one master
-//! (ElastiCache's cluster mode with one shard). If the node holds only part of the keys, commands fail depending on
-//! their key. In cluster mode the client reaches every master, and its probe checks each one.
+//! (ElastiCache's cluster mode with one shard). If the node holds only part of the keys, commands for the other keys
+//! fail. In cluster mode the client reaches every master, and its probe checks each one.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +34,8 @@ impl RedisClient {
         }
     }
 
-    /// Returns whether one master holds all keys; if not, the reason why a client outside cluster mode cannot work
-    /// with it.
+    /// Returns `Ok` if one master holds all keys. Otherwise, returns the reason why a client outside cluster mode
+    /// cannot use the server.
     pub(super) async fn is_held_by_one_master(&self) -> Result<(), Reason> {
         check_sole_master(&self.slots().await.map_err(Error::reason)?)
     }
@@ -53,8 +53,8 @@ impl RedisClient {
 }
 
 impl SlotRange {
-    /// Parses an entry of `CLUSTER SLOTS`: first slot, last slot, the master, then its replicas. A node has host,
-    /// port, and more. The host is null or empty for the node that replied.
+    /// Parses an entry of `CLUSTER SLOTS`: first slot, last slot, the master, then its replicas. A node is a list of
+    /// host, port, and further values. The host is null or empty for the node that replied.
     fn read(range: Vec<Value>) -> Option<Self> {
         let mut range = range.into_iter();
         let first = redis::from_redis_value(range.next()?).ok()?;

@@ -179,9 +179,9 @@ fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
         .collect()
 }
 
-/// Whether the server evicts our keys at its memory limit. All our keys have a TTL, so the server evicts them under
-/// every policy except `noeviction`, also under `volatile-*`. Such a server rejects a write only if it is full of keys
-/// without a TTL, which other programs wrote. Then the probe's write fails too.
+/// Whether the server evicts our keys at its memory limit. All our keys have a TTL, so every policy except `noeviction`
+/// evicts them, including `volatile-*`. A server with such a policy rejects a write only if other programs' keys
+/// without a TTL fill the memory. Then the probe's write fails too.
 fn evicts(server: &ServerInfo) -> bool {
     server
         .eviction_policy
@@ -189,7 +189,7 @@ fn evicts(server: &ServerInfo) -> bool {
         .is_some_and(|policy| policy != "noeviction")
 }
 
-/// The memory of a server that evicts nothing and rejects writes above its limit.
+/// The memory of a server that rejects writes above its limit instead of evicting keys.
 #[derive(Clone, Copy)]
 struct Memory {
     /// The used memory that counts towards the limit.
@@ -472,7 +472,7 @@ mod tests {
                 Some("evicting_policy"),
                 "{policy}"
             );
-            // With MongoDB as the authoritative store, an evicted key costs one read of MongoDB. A full cache is
+            // With MongoDB as the authoritative store, an evicted key costs one read of MongoDB. So a full cache is
             // normal.
             assert_eq!(error_code(&backed, policy), None, "{policy}");
         }

@@ -29,7 +29,8 @@ enum End {
     Reset,
 }
 
-/// Bytes from one side, or the end of that side's stream. The proxy delivers them to the other side no earlier than `due`.
+/// Bytes from one side, or the end of that side's stream. The proxy delivers the bytes to the other side at `due` or
+/// later.
 struct Parcel {
     content: Content,
     due: Instant,

@@ -1,4 +1,4 @@
-//! The flow of a connection: whether the proxy forwards, holds or discards its bytes, or ends the connection.
+//! The flow of a connection: the proxy forwards, holds or discards the connection's bytes, or ends the connection.
 
 /// What the proxy does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use super::connection;
 use super::switchboard::Switchboard;
 
 impl Switchboard {
-    /// Accepts connections, if the proxy does not do so already.
+    /// Starts to accept connections, if the proxy does not accept connections already.
     pub(super) async fn listen(self: Arc<Self>) {
         if self.settings.lock().listener.is_some() {
             return;
@@ -22,7 +22,7 @@ impl Switchboard {
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
-            // An error concerns only the connection that was being accepted, not the listener.
+            // An error concerns the connection that was being accepted. The listener still works.
             let Ok((client, _)) = listener.accept().await else {
                 continue;
             };
@@ -38,7 +38,7 @@ impl Switchboard {
     }
 }
 
-/// Listens on the proxy's port, which is reserved for it.
+/// Listens on the proxy's port, which is reserved for the proxy.
 ///
 /// The port can still be in use for a moment after the proxy has closed it. If another test starts a process at that time,
 /// the new process has a copy of the listener until it runs its program.

@@ -1,8 +1,9 @@
 //! Recognises the commands of a MongoDB client: `OP_MSG` messages, each of which can arrive in several reads
 //! (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>).
 //!
-//! The reader keeps only the command's name, its read and write concern and its read preference. It skips the older `OP_QUERY` of
-//! a handshake. At the first bytes of another kind (TLS, compression, another protocol) it stops reading that connection.
+//! The reader keeps only the command's name, its read and write concern and its read preference. The reader skips the older
+//! `OP_QUERY` of a handshake. At the first bytes of another kind (TLS, compression, another protocol), it stops reading that
+//! connection.
 
 use mongodb::bson::{Document, RawDocument};
 

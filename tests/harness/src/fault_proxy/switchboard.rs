@@ -25,7 +25,7 @@ pub(super) struct Switchboard {
 pub(super) struct Settings {
     /// The server to which new connections are forwarded.
     server: SocketAddr,
-    /// The source address of connections to the server; `None` means this host's own address.
+    /// The source address of connections to the server; `None`: the default address of this host.
     source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
     pub(super) listener: Option<JoinHandle<()>>,
@@ -145,8 +145,8 @@ impl Switchboard {
         self.settings.lock().lost_replies = None;
     }
 
-    /// Whether to lose the reply to a command that has just arrived from a client. If so, the method counts the reply as lost,
-    /// and the caller must discard it.
+    /// Whether to lose the reply to a command that has just arrived from a client. If so, this method counts the reply as
+    /// lost, and the caller must discard the reply.
     pub(super) fn loses_reply_to(&self, command: &str) -> bool {
         let mut settings = self.settings.lock();
         let Some(lost) = &mut settings.lost_replies else {
@@ -203,7 +203,7 @@ impl Switchboard {
         let listener = self.settings.lock().listener.take();
         if let Some(accepting) = listener {
             accepting.abort();
-            // The error only means that the task was cancelled.
+            // An error means that the task was cancelled.
             let _ = accepting.await;
         }
     }

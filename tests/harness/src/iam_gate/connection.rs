@@ -98,7 +98,7 @@ fn command(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     Some((words, place))
 }
 
-/// The number in the line at `place`, which must begin with `kind`. Moves `place` to the end of the line.
+/// The number in the line at `place`. The line must begin with `kind`. Moves `place` to the end of the line.
 fn number(bytes: &[u8], place: &mut usize, kind: u8) -> Option<usize> {
     let rest = &bytes[*place..];
     let end = rest.iter().position(|byte| *byte == b'\n')?;

@@ -13,10 +13,10 @@ use url::form_urlencoded;
 use crate::lambda::LambdaBuilder;
 use crate::percent_encoded::percent_encoded;
 
-/// A user, its cache, and the credentials that sign its tokens.
+/// An IAM user, the user's cache, and the credentials that sign the user's tokens.
 #[derive(Clone, Debug)]
 pub struct IamUser {
-    /// The user's id, which is also its name.
+    /// The user's id, which is also the user's name.
     pub name: String,
     /// The name of the cache.
     pub cache: String,
@@ -80,7 +80,7 @@ impl IamUser {
     }
 
     /// Checks that `user` is allowed to log in with `token` at `now`. The token must be signed after the connection of
-    /// the login was accepted. The error says why the login is refused.
+    /// the login was accepted. The error is the reason why the login is refused.
     pub(super) fn judge(
         &self,
         user: &str,
@@ -194,7 +194,7 @@ mod tests {
 
     use super::{CacheKind, IamUser};
 
-    /// Test vectors: a user, a token that AWS's own library signed for this user, and the time of the signature.
+    /// Test vectors: a user, a token that AWS's library signed for this user, and the time of the signature.
     fn vectors() -> Vec<(IamUser, String, i64)> {
         let file =
             include_str!("../../../../shared/crates/redis-client/src/login/token/vectors.json");

@@ -39,7 +39,7 @@ pub struct LambdaBuilder {
     skew: SignedDuration,
 }
 
-/// A process that ended or timed out before it asked for its first invocation.
+/// A process that ended or timed out before it requested its first invocation.
 #[derive(Debug)]
 pub struct FailedStart {
     /// The reason, and the error that the process reported before it ended.
@@ -96,14 +96,14 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sets the time limit for a process to ask for its first invocation. The default is Lambda's limit.
+    /// Sets the time within which a process must request its first invocation. The default is Lambda's limit.
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.init_timeout = timeout;
         self
     }
 
-    /// Runs the Runtime API on the caller's single-threaded runtime instead of its own thread. This setting is for a caller that
-    /// does nothing except wait for the answer and measure the time.
+    /// Runs the Runtime API on the caller's single-threaded runtime instead of a separate thread. This setting is for a caller
+    /// that only waits for the answer and measures the time.
     pub fn runs_here(mut self) -> Self {
         self.runs_here = true;
         self
@@ -121,8 +121,8 @@ impl LambdaBuilder {
         self
     }
 
-    /// Adds `skew` to the process's wall clock, with libfaketime, and to the deadlines that the process gets. By default the
-    /// process uses the machine's clock, without libfaketime.
+    /// Adds `skew` to the process's wall clock and to the deadlines that the process gets. By default, the process uses the
+    /// machine's clock. Otherwise it uses libfaketime.
     pub fn clock_off_by(mut self, skew: SignedDuration) -> Self {
         self.skew = skew;
         self
@@ -137,11 +137,11 @@ impl LambdaBuilder {
         self.program.file()
     }
 
-    /// Builds the workspace if needed, starts the process and returns when it asks for its first invocation.
+    /// Builds the workspace if needed, and starts the process. Returns when the process requests its first invocation.
     ///
     /// # Panics
     ///
-    /// Panics if the process does not ask for an invocation. The message has the process's output.
+    /// Panics if the process does not request an invocation. The message has the process's output.
     pub async fn start(self) -> Lambda {
         match self.try_start().await {
             Ok(lambda) => lambda,
@@ -153,7 +153,7 @@ impl LambdaBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if the process does not ask for an invocation.
+    /// Fails if the process does not request an invocation.
     pub async fn try_start(self) -> Result<Lambda, FailedStart> {
         let program = self.program.clone();
         let file = tokio::task::spawn_blocking(move || program.file()).await;

@@ -18,7 +18,7 @@ pub(super) enum Event {
         invocation: Invocation,
         handed_over: oneshot::Sender<()>,
     },
-    /// The process asks for work.
+    /// The process requests work.
     Next {
         instance: u64,
         poll: oneshot::Sender<Delivery>,

@@ -37,7 +37,7 @@ impl FunctionLog {
     }
 }
 
-/// Checks a line of the log. The error says why the line is malformed.
+/// Checks a line of the log. The error is the reason why the line is malformed.
 fn check(line: &str) -> Result<(), &'static str> {
     let event: Value = serde_json::from_str(line).map_err(|_| "is not JSON")?;
     let timestamp = event["timestamp"].as_str().ok_or("has no `timestamp`")?;

@@ -1,6 +1,5 @@
-//! Gives a process a wrong wall clock, with libfaketime (<https://github.com/wolfcw/libfaketime>).
-//! The monotonic clock stays right. The monotonic clock only measures durations, and on a real
-//! machine it is never wrong by seconds.
+//! Gives a process a wrong wall clock, with libfaketime (<https://github.com/wolfcw/libfaketime>). The monotonic clock
+//! stays right, because it only measures durations. On a real machine, the monotonic clock is never wrong by seconds.
 
 use jiff::SignedDuration;
 

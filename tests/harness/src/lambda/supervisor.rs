@@ -29,7 +29,7 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     /// The time between the timeout and the kill of the process.
     pub(super) grace: Duration,
-    /// The time within which a process must ask for work.
+    /// The time within which a process must request work.
     pub(super) init_timeout: Duration,
     pub(super) concurrency: usize,
     pub(super) clock: Clock,
@@ -59,7 +59,7 @@ pub(super) struct Supervisor {
     polls: Vec<oneshot::Sender<Delivery>>,
     /// Invocations that the process has received and not yet answered.
     running: HashMap<String, Running>,
-    /// Gets a signal when the process first asks for work, or when its start fails. `None` after the signal.
+    /// Gets a signal when the process first requests work, or when its start fails. `None` after the signal.
     starting: Option<oneshot::Sender<Result<(), String>>>,
     /// Gets a signal when the process is idle and stopped. `None` if no freeze waits.
     freezing: Option<oneshot::Sender<()>>,
@@ -264,7 +264,8 @@ impl Supervisor {
             .await;
     }
 
-    /// Settles everything that depends on an ended process: its invocations, and callers that wait for its start or freeze.
+    /// Settles the invocations of a process that has ended. Also answers the callers that wait for the start or the freeze
+    /// of this process.
     async fn process_ended(&mut self, reason: &str) {
         let started = !self.is_starting();
         self.instance = None;
@@ -327,7 +328,7 @@ impl Supervisor {
             .is_some_and(|instance| instance.number == number)
     }
 
-    /// Whether the process runs, but has not asked for work yet.
+    /// Whether the process runs, but has not requested work yet.
     fn is_starting(&self) -> bool {
         self.instance.is_some() && self.status.init_duration().is_none()
     }

@@ -1,4 +1,4 @@
-//! The harness's own access to a server, for setup and assertions, through a Unix socket that no fault affects.
+//! The harness's access to a server, for setup and assertions. It uses a Unix socket that no fault affects.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub(super) const PASSWORD: &str = "harness";
 /// The socket's name in the server's directory.
 pub(super) const SOCKET: &str = "admin.sock";
 
-/// The time limit of a start, and also of a command. Even on a busy machine, both take less time.
+/// The time limit of a start or of a command. Even on a busy machine, both take less time.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The pause between two checks whether the server is ready.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -10,7 +10,7 @@ use super::process::ServerProcess;
 use super::{Login, RedisServer, admin};
 use crate::{environment, loopback_port};
 
-/// The maximum number of starts. If another program takes the port before the server does, the next start uses another port.
+/// The maximum number of starts. If another program takes the port first, the next start uses another port.
 const ATTEMPTS: usize = 3;
 
 /// Builds a [`RedisServer`].

@@ -11,8 +11,8 @@ use crate::eventually::eventually;
 const FILL: &str =
     "for i = 1, 1000 do redis.call('SET', 'loading:' .. i, string.rep('x', 2000)) end";
 
-/// Settings that Redis has for its own tests: the time to load each key, in microseconds, and the number of loaded bytes after
-/// which Redis answers clients again.
+/// Settings that Redis has for its own tests. They are the time to load each key, in microseconds, and the number of loaded
+/// bytes after which Redis answers clients again.
 const SLOWLY: [&str; 4] = [
     "--key-load-delay",
     "10000",

@@ -37,8 +37,8 @@ impl ServerProcess {
         self.start_with(&[])
     }
 
-    /// Starts the process with additional settings for this start: each is a name that begins with `--`, followed by
-    /// its value.
+    /// Starts the process with additional settings for this start. A setting is a name that begins with `--`, followed
+    /// by a value.
     pub(super) fn start_with(&mut self, settings: &[&str]) -> Result<(), String> {
         let program = &self.program;
         let mut command = Command::new(program);

@@ -22,10 +22,10 @@ impl FileLedger {
         }
     }
 
-    /// The ledger's error for an error of reading a payment's file.
+    /// Converts an I/O error of a payment's file into the ledger's error.
     fn error(&self, id: &str, error: &io::Error) -> LedgerError {
         match error.kind() {
-            // serde_json reports a file that it cannot parse with these kinds.
+            // If serde_json cannot parse a file, the error has one of these kinds.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => LedgerError::Unreadable {
                 tenant: self.tenant(id),
             },

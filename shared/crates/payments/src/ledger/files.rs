@@ -1,7 +1,7 @@
 //! JSON files. Several processes on one machine can read and change the same file.
 //!
 //! A write puts the new value into a draft, and renames the draft to the file. So after a crash, the file still has its old value. A lock
-//! makes reading and replacing a file one step. Only the user of the process can read the files.
+//! makes reading and replacing a file one step. The files are readable only for the user that runs the process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -31,7 +31,8 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// All files of `folder`. Each has its name and its value; `None`: the file is not a valid value. A missing folder has no files.
+/// The name and the value of each file in `folder`; `None`: the file does not contain a valid value. A missing folder counts as
+/// empty.
 pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
     folder: &Path,
 ) -> io::Result<Vec<(String, Option<T>)>> {
@@ -65,7 +66,7 @@ pub(crate) struct Locked<'a> {
 ///
 /// # Cancel safety
 ///
-/// If the call is dropped while it waits, it takes no lock.
+/// A call that is dropped while it waits takes no lock.
 pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked<'_>> {
     create_private_folder(folder)?;
     let lock = create_private_file(&folder.join(".lock"))?;
@@ -88,7 +89,7 @@ pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked
 
 impl Locked<'_> {
     /// Replaces the value of the file `name`. `next` gets the old value and returns the new one; `None`: the old value stays. Returns the
-    /// value that the file then has.
+    /// value that is then in the file.
     pub(crate) fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
         &self,
         name: &str,
@@ -113,7 +114,7 @@ fn create_private_folder(folder: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(PRIVATE_FOLDER)
         .create(folder)?;
-    // An older version created the folder readable for other users.
+    // An older version created the folder with permissions that let other users read it.
     let is_private = fs::metadata(folder)?.permissions().mode() & 0o777 == PRIVATE_FOLDER;
     if is_private {
         return Ok(());

@@ -23,7 +23,7 @@ impl MongoLedger {
         Self { mongo }
     }
 
-    /// Sends one `findOneAndUpdate`; `None`: no document matches `filter`.
+    /// Sends one `findOneAndUpdate`. Returns the document after the update; `None`: no document matches `filter`.
     async fn update(
         &self,
         filter: Document,
@@ -54,7 +54,7 @@ enum Upsert {
 }
 
 impl MongoLedger {
-    /// Logs unreadable rows for an operator, and moves them to the end of the queue, so that they delay no other payments.
+    /// Logs unreadable rows for an operator. Moves the rows to the end of the queue, so that they delay no other payments.
     async fn put_back(&self, rows: &[Bson], deadline: Deadline) -> Result<(), LedgerError> {
         if rows.is_empty() {
             return Ok(());
@@ -163,7 +163,7 @@ impl Ledger for MongoLedger {
             }
             match queue.order {
                 QueueOrder::LongestWaiting { .. } => self.put_back(&unreadable, deadline).await?,
-                // A list for an operator does not move unreadable rows. For each unreadable row, the list gets a further readable row.
+                // A list for an operator does not move unreadable rows. A query with a higher limit finds further readable rows.
                 QueueOrder::Oldest if !is_all && payments.len() < size(queue.limit) => {
                     let unreadable = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
                     limit = queue.limit.saturating_add(unreadable.saturating_mul(2));
@@ -271,8 +271,8 @@ fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     })
 }
 
-/// The members that the end of a payment sets. All other members may have changed since this attempt read the row, so they stay as they
-/// are.
+/// The members that the end of a payment sets. The update leaves all other members unchanged, because they may have changed since this
+/// attempt read the row.
 fn ending(ended: &Payment) -> Result<Document, LedgerError> {
     let mut all = document(ended)?;
     let members = ["state", "status_since", "decline_code", "answer"];

@@ -283,7 +283,7 @@ async fn both_ledgers_report_a_damaged_row_as_unreadable_and_not_as_missing() {
     }
 }
 
-/// An I/O error must not look like a payment that was never opened.
+/// An I/O error must not be reported as a payment that was never opened.
 #[tokio::test]
 async fn an_io_error_is_reported_as_unavailable_and_not_as_missing() {
     let folder = TempDir::new().expect("a folder");

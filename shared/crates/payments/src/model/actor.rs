@@ -1,7 +1,7 @@
 //! The client's two attempts, the reconciler and a webhook event, step by step.
 //!
-//! The real code runs after the payment's row is read, until the outcome is known ([`behaviour`]). This module models the steps before and
-//! after that part, which are in `create.rs`, `reconcile.rs` and `webhook.rs`.
+//! From the reading of the payment's row to the outcome, the real code runs ([`behaviour`]). This module models the steps before and after
+//! that part. The real code of those steps is in `create.rs`, `reconcile.rs` and `webhook.rs`.
 
 use super::behaviour::{self, Next, Reply, Request, Role, SeenIntent, Start};
 use super::message::{Delivery, Key, KeyWrite, Message, Received, Written};
@@ -14,8 +14,8 @@ use crate::provider::IntentStatus;
 use crate::steps::{ConcurrentAttempt, Purpose};
 
 impl World {
-    /// The purposes with which the actor can begin now. Each process compares the payment's age with its own clock, and clocks differ. So a
-    /// payment can be due for closing for one process and not for another.
+    /// The purposes with which the actor can begin now. Each process compares the payment's age with its own clock, and clocks differ. So
+    /// one process may find that a payment is due for closing, while another process does not.
     pub(super) fn purposes(&self, who: usize) -> Vec<Purpose> {
         let actor = &self.actors[who];
         if actor.runs == 0 || actor.phase != Phase::Idle {
@@ -94,7 +94,8 @@ impl World {
         }
     }
 
-    /// Ends the attempts that began before the key's expiry. They are over, because a key's retention is longer than an invocation.
+    /// Ends the attempts that began before the key's expiry. A key's retention is longer than an invocation, so these attempts are
+    /// over.
     pub(super) fn end_attempts(&mut self) {
         for who in ATTEMPTS {
             self.actors[who].phase = Phase::Idle;
@@ -261,8 +262,8 @@ impl World {
             Next::Nothing => KeyWrite::Release,
             _ => KeyWrite::MarkUnknown,
         };
-        // Only the claim of the second attempt reads the record. Once the second attempt has begun, no actor reads what the first attempt
-        // writes. So that write is left out.
+        // Only the claim of the second attempt reads the record. Once the second attempt has begun, no actor reads the record that the
+        // first attempt writes. So the model leaves out that write.
         let is_read = next == Next::Nothing || !self.actors[1].has_begun();
         self.actors[who].phase = if has_lease && is_read {
             Phase::WritingKey {
@@ -310,7 +311,7 @@ fn advance(
     }
 }
 
-/// The reply as an attempt with the planted bug understands it.
+/// Returns the reply that an attempt with the planted bug reads instead of the real reply.
 fn misread(protocol: &Protocol, reply: Reply) -> Reply {
     match (protocol.bug, reply) {
         (Some(Bug::DeclineWithoutCancelling), Reply::Intent(seen))

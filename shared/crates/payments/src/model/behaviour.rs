@@ -1,8 +1,8 @@
-//! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
+//! Computes the next request of a run from the replies so far, with the real [`Attempt`].
 //!
-//! The ledger and the provider of a run give the replies of a script. At the end of the script, the run stops at a request that has no
-//! reply. That request is the run's next request. So the model uses the real steps. The same start and replies lead to the same request, so
-//! each request is computed once.
+//! The ledger and the provider of a run give the replies of a script. After the last reply of the script, the run stops at the request that
+//! has no reply. That request is the run's next request. In this way, the model uses the real steps. The next request depends only on the
+//! start and the replies. So the request is computed once for each combination of start and replies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

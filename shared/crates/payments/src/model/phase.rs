@@ -13,9 +13,9 @@ pub(super) struct Actor {
     pub(super) phase: Phase,
     /// How often the actor can still begin a run.
     pub(super) runs: u8,
-    /// The intent that the actor created. Only used with a planted bug.
+    /// The intent that the actor created. Used only with a planted bug.
     pub(super) created: Option<IntentNumber>,
-    /// Whether the actor assumes that the intent is canceled. Only used with a planted bug.
+    /// Whether the actor assumes that the intent is canceled. Used only with a planted bug.
     pub(super) assumes_canceled: bool,
 }
 
@@ -36,7 +36,8 @@ pub(super) enum Phase {
     /// A client's attempt writes the key's record.
     WritingKey {
         write: KeyWrite,
-        /// Whether the attempt answers that nothing was done. It answers so only after the write is acknowledged.
+        /// Whether the attempt answers that nothing was done. It sends this answer only after the write is
+        /// acknowledged.
         answers_nothing_done: bool,
     },
 }

@@ -152,7 +152,7 @@ impl Provider {
         self.intent_mut(number).decline();
     }
 
-    /// Whether the customer, whose browser has the intent's secret, can confirm it with another card.
+    /// Whether the customer can confirm the intent with another card. The customer's browser has the intent's secret.
     pub(super) fn customer_can_retry(&self, number: IntentNumber) -> bool {
         let status = self.intent(number).map(|intent| intent.status);
         self.card == Card::RequiresAction && status == Some(IntentStatus::RequiresPaymentMethod)

@@ -1,6 +1,6 @@
-//! The members of the payment's row that the steps depend on, and the writes on them.
+//! The members of the payment's row on which the steps depend, and the writes to these members.
 //!
-//! The ledger's own [`Change::apply`] decides whether a write is applied, and what the row then has. This module only
+//! The ledger's [`Change::apply`] decides whether a write is applied, and returns the row after the write. This module
 //! translates between the row of the model and the real row.
 
 use std::sync::LazyLock;
@@ -21,8 +21,8 @@ pub(super) struct Row {
     pub(super) answer: Option<Answer>,
 }
 
-/// The bytes of a final response, named by the actor that rendered them. Each actor renders different bytes, because
-/// the bytes contain the time.
+/// Stands in for the bytes of a final response. Each actor renders different bytes, because the bytes contain the time.
+/// So the author and the state identify the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Answer {
     pub(super) author: usize,
@@ -68,7 +68,7 @@ impl Row {
         answer: None,
     };
 
-    /// Whether the write of this author is applied, and the row afterwards.
+    /// Returns whether the write of this author is applied, and the row afterwards.
     pub(super) fn written(self, write: Write, author: usize) -> (bool, Self) {
         match write
             .change(author)

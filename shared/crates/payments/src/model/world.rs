@@ -35,7 +35,7 @@ pub(super) struct World {
     pub(super) faults: u8,
     /// Whether the ledger has replaced a final response.
     pub(super) changed_an_answer: bool,
-    /// Whether an attempt has answered a client with another final response than the one in the ledger.
+    /// Whether an attempt has sent a client a final response that differs from the one in the ledger.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
     pub(super) answered_nothing_done: bool,
@@ -47,7 +47,8 @@ pub(super) struct World {
     pub(super) reconciling_confirmed: bool,
     /// Whether the reconciler is closing the payment, and no other actor has acted since the reconciler began.
     pub(super) closes_undisturbed: bool,
-    /// Whether a run of the reconciler left the payment open, although it had to close it and no other actor had acted.
+    /// Whether a run of the reconciler left the payment open, although the run had to close the payment and no other
+    /// actor had acted.
     pub(super) is_stuck: bool,
 }
 
@@ -100,12 +101,14 @@ impl World {
         self.provider.intent(number).map(|intent| intent.status)
     }
 
-    /// Whether the ledger says "not charged", although the customer was charged or can still be charged.
+    /// Whether the payment ended as "not charged" in the ledger, although the customer was charged or can still be
+    /// charged.
     pub(super) fn contradicts_a_charge(&self) -> bool {
         self.row.is_some_and(Row::says_not_charged) && self.may_have_charged()
     }
 
-    /// Whether the ledger says "charged", although the intent that it names was not charged with the order's amount.
+    /// Whether the payment ended as "charged" in the ledger, although its intent was not charged with the order's
+    /// amount.
     pub(super) fn records_a_missing_charge(&self) -> bool {
         let named = self.row.and_then(|row| row.intent);
         let intent = named.and_then(|number| self.provider.intent(number));
@@ -262,7 +265,7 @@ impl World {
             KeyWrite::Refer => Key::Referred,
             KeyWrite::MarkUnknown | KeyWrite::Release if is_unknown => return Written::Superseded,
             KeyWrite::MarkUnknown => unknown,
-            // After a takeover the key becomes unknown: the release says nothing about the earlier attempt.
+            // After a takeover the key becomes unknown, because the release does not concern the earlier attempt.
             KeyWrite::Release if took_over => unknown,
             KeyWrite::Release => Key::Released,
         };

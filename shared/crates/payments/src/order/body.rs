@@ -16,7 +16,7 @@ pub(super) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Parses a body; `None` if it is no JSON object.
+    /// Parses a body; `None` if the body is not a JSON object.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let members: Members<'_> = serde_json::from_slice(json::without_mark(body)).ok()?;
         Some(Self {
@@ -26,7 +26,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Reads a required member.
+    /// Reads a required member. If the member is missing or invalid, records an error and returns `None`.
     pub(super) fn required<T>(
         &mut self,
         member: &str,
@@ -43,7 +43,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Reads an optional member. `null` counts as missing.
+    /// Reads an optional member; `None`: it is missing, `null` or invalid. Records an error if it is invalid.
     pub(super) fn optional<T>(
         &mut self,
         member: &str,
@@ -54,7 +54,8 @@ impl<'a> Body<'a> {
         self.parsed(&[member], value, accepted, parse)
     }
 
-    /// Reads the members of an optional object.
+    /// Reads the members of an optional object. Returns no members if the object is missing or invalid, and records an
+    /// error if it is invalid.
     pub(super) fn object(
         &mut self,
         member: &str,
@@ -74,7 +75,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Parses the value at `path`.
+    /// Parses the value at `path`. If the value is invalid, records an error and returns `None`.
     pub(super) fn parsed<T>(
         &mut self,
         path: &[&str],

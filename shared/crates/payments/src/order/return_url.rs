@@ -4,7 +4,7 @@
 //! themselves could find two different hosts in it.
 //!
 //! In production the host is public and the scheme is `https`. So a customer's browser is never sent to a machine in its local network. In
-//! development any host is allowed, and `http` is allowed for the developer's own machine.
+//! development any host is allowed, and `http` is allowed for the developer's machine.
 
 use foundation::Environment;
 use url::{Host, Url};

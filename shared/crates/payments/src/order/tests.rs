@@ -163,8 +163,8 @@ fn all_errors_are_reported_at_once() {
     }
 }
 
-/// The provider must get exactly the text that the client sent. A person who reads the text must see exactly
-/// the text that is stored.
+/// The provider must get exactly the text that the client sent. The text on screen must be exactly the text that is
+/// stored.
 #[test]
 fn a_text_that_would_differ_at_the_provider_or_on_screen_is_rejected() {
     let metadata = |name: &str, value: &str| with("metadata", json!({ name: value }));
@@ -245,8 +245,8 @@ fn the_parsed_form_of_a_return_url_is_stored() {
     assert!(accepted.newly_invalid.is_empty());
 }
 
-/// Regression: the error for a lone surrogate, which JavaScript and Python can write, named the whole body
-/// instead of the member.
+/// Regression: the error for a lone surrogate, which JavaScript and Python can write, pointed to the whole body instead
+/// of the member.
 #[test]
 fn a_lone_surrogate_is_reported_at_its_member() {
     let cases = [

@@ -8,7 +8,7 @@
 //! | `pm_sandbox_timeout_after` | the charge succeeds, and the reply to the confirmation is lost |
 //! | `pm_sandbox_slow` | the charge succeeds after three seconds |
 //! | `pm_sandbox_5xx` | the provider answers the first confirmation with an error |
-//! | `pm_sandbox_requires_action` | the customer has to act, and has acted when the intent is next read |
+//! | `pm_sandbox_requires_action` | the customer has to act; at the next read of the intent, the customer has acted |
 //!
 //! Other payment methods are rejected. Each intent is a file. All processes of a developer's machine share these files.
 

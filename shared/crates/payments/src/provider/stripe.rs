@@ -1,9 +1,8 @@
 //! The adapter for Stripe, or for a server with the same API (<https://docs.stripe.com/api/payment_intents>).
 //!
-//! Four requests on payment intents are enough: create, confirm, retrieve, cancel. No Stripe client library is used for them, because it
-//! would add size and start-up time. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are
-//! converted to and from Stripe's unit here ([`StripeUnit`](crate::stripe_unit::StripeUnit)); all other modules use minor units of ISO
-//! 4217.
+//! Four requests on payment intents are enough: create, confirm, retrieve, cancel. A Stripe client library is not used, because it would
+//! add size and start-up time. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are converted
+//! to and from Stripe's unit here ([`StripeUnit`](crate::stripe_unit::StripeUnit)); all other modules use minor units of ISO 4217.
 
 mod intent_form;
 mod reply;
@@ -36,8 +35,7 @@ pub(crate) struct Stripe {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection may be idle and still be reused. If the process was frozen, the server may have closed a connection that was idle
-/// for longer.
+/// A connection that was idle for longer than this time is not reused. The server may have closed it while the process was frozen.
 const LONGEST_IDLE: Duration = Duration::from_secs(5);
 /// The error code if Stripe rejects the API key. If the key was rotated, Stripe may accept a newer key.
 const AUTH_FAILED: &str = "auth_failed";
@@ -87,7 +85,8 @@ impl Stripe {
             .map_err(|_| ProviderError::NotProcessed("invalid_url"))
     }
 
-    /// Sends a request. If Stripe rejects the API key, reads the key again and sends the request once more with a newer key.
+    /// Sends a request and returns the intent in the reply. If Stripe rejects the API key, reads the key again. If there is
+    /// a newer key, sends the request once more with that key.
     async fn send(
         &self,
         request: RequestBuilder,
@@ -158,7 +157,8 @@ impl Stripe {
     }
 }
 
-/// Whether a key moves real money; `None` if the form of the key does not show that (<https://docs.stripe.com/keys>).
+/// Whether an API key is for live mode; `None` if the form of the key does not show the mode
+/// (<https://docs.stripe.com/keys>).
 fn livemode_of(api_key: &Secret) -> Option<bool> {
     let (_, kind) = api_key.expose().split_once('_')?;
     match kind.split_once('_')?.0 {
@@ -168,7 +168,7 @@ fn livemode_of(api_key: &Secret) -> Option<bool> {
     }
 }
 
-/// The value of the `Authorization` header for a key; `None`: the key has characters that no header value may have.
+/// The value of the `Authorization` header for a key; `None`: the key has characters that are not allowed in a header.
 fn bearer(api_key: &Secret) -> Option<HeaderValue> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
     bearer.set_sensitive(true);

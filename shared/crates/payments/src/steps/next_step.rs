@@ -10,9 +10,9 @@ use crate::provider::IntentStatus;
 pub(crate) enum Purpose {
     /// A client requests the payment: confirm the intent, and advance the payment until it ends or has to wait.
     Pay,
-    /// Record what the provider says. Confirm nothing.
+    /// Record the intent's status. Confirm nothing.
     Reconcile,
-    /// Record what the provider says, and cancel an intent that is not confirmed yet. Confirm nothing.
+    /// Record the intent's status, and cancel an intent that is not confirmed yet. Confirm nothing.
     Close,
 }
 

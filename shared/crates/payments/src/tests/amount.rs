@@ -1,4 +1,4 @@
-//! The ledger names an intent that has another amount or currency than the order, by mistake or because of an attack.
+//! By mistake or because of an attack, the ledger has an intent whose amount or currency differs from the order.
 
 use std::path::PathBuf;
 

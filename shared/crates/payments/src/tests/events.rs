@@ -12,7 +12,7 @@ use crate::{EventAnswer, Setup, State, Webhook};
 
 const SECRET: &str = "whsec_1";
 
-/// A payment whose customer has acted, but whose row still says that the customer has to act.
+/// A payment whose customer has acted. Its row still has the state `requires_action`.
 struct Acted {
     world: World,
     webhook: Webhook,
@@ -97,7 +97,8 @@ async fn an_event_is_processed_if_the_ledger_names_its_intent() {
             UNCHANGED,
         ),
         ("of no row", "processing", of_no_row, true, UNCHANGED),
-        // The customer was charged, but the ledger says otherwise. Stripe sends the event again, and an alarm is raised.
+        // The customer was charged, but the ledger does not have the charge. Stripe sends the event again, and an alarm
+        // is raised.
         (
             "of a charge of no row",
             "succeeded",

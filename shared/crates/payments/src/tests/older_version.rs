@@ -29,7 +29,7 @@ async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
     );
     let mut ended = taken.ended(end, Timestamp::EPOCH);
     if let Some(code) = &ended.decline_code {
-        // The older version showed the payer the provider's own code.
+        // The older version showed the provider's code to the payer.
         ended.answer = ended
             .answer
             .map(|text| text.replace("generic_decline", code));

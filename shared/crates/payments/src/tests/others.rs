@@ -195,8 +195,8 @@ fn assert_unknown(answer: &ClientAnswer, case: &str) {
 }
 
 /// Regression: the provider rejected a request of an attempt because of its rate limit, and the attempt answered that nothing was done. But
-/// this attempt had taken over the key of an earlier attempt, and that earlier attempt had charged. Every attempt creates the same intent,
-/// and the later attempt mistook the attached intent for its own.
+/// this attempt had taken over the key of an earlier attempt, and that earlier attempt had charged. Every attempt creates the same intent.
+/// So the later attempt assumed that it had attached the intent itself.
 #[tokio::test]
 async fn a_takeover_answers_unknown_if_the_other_attempt_may_have_charged() {
     use Act::{Attach, Confirm};

@@ -92,7 +92,7 @@ async fn a_payment_fails_if_the_provider_rejects_its_confirmation() {
     assert_eq!(world.charges(), 0);
 }
 
-/// The operator must see which of these errors occurred, because waiting helps only if the provider did not answer.
+/// The operator must be able to distinguish these errors, because waiting helps only if the provider did not answer.
 #[tokio::test]
 async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
     let world = World::new(false);

@@ -1,4 +1,4 @@
-//! Which processes sign saved responses, and which saved responses they accept.
+//! Tests which processes sign saved responses, and which saved responses a process accepts.
 
 use foundation::environment::Host;
 use foundation::secret::{Secret, SecretSource, Secrets};

@@ -1,13 +1,13 @@
-//! The members of an event that are read: its id, its type, its mode, and the intent that it is about.
+//! The members of an event that are read: the event's id, type, mode and intent.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-/// An event of Stripe. Other members of the event are not read, because they may be out of date; the provider is asked
-/// instead.
+/// An event of Stripe. Other members of the event are not read, because they may be out of date. Their current values
+/// are read from the provider.
 #[derive(Deserialize)]
 pub(super) struct Event {
-    /// The event's id. It is the same in every delivery.
+    /// The event's id. Every delivery of the event has this id.
     pub(super) id: String,
     /// The event's type, for example `payment_intent.succeeded`.
     #[serde(rename = "type")]
@@ -49,7 +49,7 @@ where
 impl Event {
     /// Parses a body; `None` if it is not an event of Stripe.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        // serde would also accept an array, member by member.
+        // Without this check, serde would also accept an array and assign its items by position.
         let is_object = body.trim_ascii_start().starts_with(b"{");
         is_object.then(|| serde_json::from_slice(body).ok())?
     }
@@ -59,7 +59,7 @@ impl Event {
         self.data.object.object == "payment_intent"
     }
 
-    /// Whether the event says that the customer was charged.
+    /// Whether the event reports a charge of the customer.
     pub(super) fn is_of_charge(&self) -> bool {
         self.kind == "payment_intent.succeeded"
     }

@@ -30,8 +30,8 @@ impl WebhookSecrets {
         }
     }
 
-    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If none of them did, reads the list again, because
-    /// the provider may already sign with a new secret.
+    /// Whether `body` was signed with one of the secrets, at about the time `now` in seconds since 1970. If not, reads the list again,
+    /// because the provider may already sign with a new secret.
     ///
     /// # Cancel safety
     ///

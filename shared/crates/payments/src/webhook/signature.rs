@@ -15,7 +15,8 @@ const MOST_AHEAD: i64 = 30;
 /// The largest number of signatures in a header that are checked. Stripe sends fewer.
 const MOST_SIGNATURES: usize = 8;
 
-/// Whether one of `secrets` made this `Stripe-Signature` for `body` at about the time `now`, in seconds since 1970.
+/// Whether this `Stripe-Signature` was made for `body` with one of `secrets`, at about the time `now` in seconds since
+/// 1970.
 pub(super) fn is_signed(signature: &str, body: &[u8], secrets: &[Secret], now: i64) -> bool {
     let entries = || {
         signature
@@ -40,7 +41,7 @@ pub(super) fn is_signed(signature: &str, body: &[u8], secrets: &[Secret], now: i
             })
 }
 
-/// Whether `secret` made this signature. The comparison takes constant time.
+/// Whether this signature was made with `secret`. The comparison takes constant time.
 fn is_by(secret: &Secret, time: &str, body: &[u8], signature: &[u8]) -> bool {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
         return false;
@@ -64,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// A signature that Stripe's own library made; `vectors.py` wrote it.
+    /// A signature from Stripe's library; `vectors.py` wrote it.
     #[derive(Clone, Deserialize)]
     struct Vector {
         secret: String,

@@ -1,7 +1,7 @@
 //! The login of an IAM user: a new token for each connection to each node.
 //!
-//! The client library asks for a token whenever it opens a socket. The cluster client replaces the sockets of its
-//! nodes by itself, and asks for a token each time.
+//! The client library requests a token for each socket that it opens. The cluster client replaces sockets by itself,
+//! and requests a token each time.
 
 use std::future;
 use std::pin::Pin;
@@ -62,11 +62,12 @@ impl TokenLogin {
 }
 
 impl StreamingCredentialsProvider for TokenLogin {
-    /// Returns a token to the task that opens a connection, and nothing afterwards.
+    /// Returns a stream. The task that opens a connection gets one token from the stream. After that, the stream gives
+    /// nothing.
     ///
     /// The library subscribes twice. The task that opens the connection takes the first item and logs in with it. A
-    /// second task logs in again with every item that it gets. ElastiCache throttles logins, and a connection is
-    /// replaced before it needs another login, so the second task gets no item.
+    /// second task would log in again with every item that it gets. That task gets no item: ElastiCache throttles
+    /// logins, and a connection is replaced before it needs another login.
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
         let (login, opening) = (self.clone(), task::try_id());
         let token = async move {

@@ -1,4 +1,4 @@
-//! The probe of a cluster: it checks every master with a key of its own.
+//! The probe of a cluster. It checks every master with a different key.
 //!
 //! A single random key would test one master only. That test could pass while payments fail on a master that is dead,
 //! hung or out of memory.

@@ -1,5 +1,5 @@
--- Runs on the probe's key the same commands as idempotency runs on its keys. A user who lacks the permission
--- for one of them fails the probe.
+-- Runs the commands of the idempotency scripts on the probe's key. If the user lacks the permission for one of these
+-- commands, the probe fails.
 -- KEYS: the probe's key. Arguments: `value`, and its time to live, `ttl_ms`. Returns the value read.
 local key = KEYS[1]
 redis.call('TIME')

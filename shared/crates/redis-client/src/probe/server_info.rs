@@ -1,4 +1,4 @@
-//! What a server reports about itself.
+//! The facts that a server reports in its reply to `INFO`.
 
 /// The facts from `INFO`. A field is `None` if the server does not report it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

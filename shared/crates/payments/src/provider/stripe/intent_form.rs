@@ -48,7 +48,7 @@ pub(super) fn intent_form(
 /// A digest of the form, as part of the idempotency key.
 ///
 /// A later version of this code may send another form for the same payment. With the same key, Stripe would reject the other form. So the
-/// digest is part of the key: the other form has another key, and creates a second intent. The ledger names only one of the two intents,
+/// digest is part of the key: the other form has another key, and creates a second intent. The ledger has only one of the two intents,
 /// and only that intent is confirmed.
 pub(super) fn digest(form: &[(String, String)]) -> String {
     let mut hash = Sha256::new();

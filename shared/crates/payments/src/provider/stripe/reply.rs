@@ -40,7 +40,8 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, ProviderEr
         );
     }
     Err(match status.as_u16() {
-        // Stripe answers 401, 403 and 429 before it processes the request: it checks the key and the rate limit first.
+        // Stripe answers 401, 403 and 429 before it processes the request, because it checks the key and the rate limit
+        // first.
         401 | 403 => ProviderError::NotProcessed(AUTH_FAILED),
         429 => ProviderError::NotProcessed("too_many_requests"),
         // 409: another request with the same idempotency key is being processed.
