@@ -174,7 +174,7 @@ def main(arguments, root=ROOT, osv=OSV):
     except Failed as error:
         print(f"advisories not looked up: {error}", file=sys.stderr)
         return 1
-    # If the answer is optional, the timeout is short.
+    # With --if-reachable the script succeeds without an answer of OSV, so the timeout is short.
     found, error = look_up(packages, osv, timeout=5 if if_reachable else 60)
 
     count = 0

@@ -13,7 +13,7 @@
 //! | ISK, UGX | whole units | hundredths, always `00` |
 //! | IQD, LYD; funds (CLF, UYW) and metals (XAU) | | no documented unit |
 //!
-//! Stripe's page also lists UGX among the whole units. But the same page has a special case for UGX, and that case is about charges. So
+//! Stripe's page also lists UGX among the whole units. But the same page has a special case for charges in UGX. So
 //! this module follows the special case. The page has special rules for HUF and TWD, but only for payouts, which this backend does not
 //! make. Stripe rejects currencies that an account cannot charge.
 //!
@@ -45,7 +45,8 @@ const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
 const LARGEST: i64 = 99_999_999;
 
 impl StripeUnit {
-    /// The unit of a currency by its ISO 4217 code, in upper or lower case; `None` if Stripe documents none.
+    /// Returns Stripe's unit for the currency with this ISO 4217 code, in upper or lower case. Returns `None` if Stripe
+    /// documents no unit for the currency.
     pub(crate) fn of(code: &str) -> Option<Self> {
         let code = code.to_ascii_uppercase();
         let currency = Currency::from_code(&code)?;

@@ -24,7 +24,7 @@ pub(super) struct World {
     pub(super) tail: Option<Box<Stored>>,
     /// The value in the Redis cache in front of MongoDB.
     pub(super) hints: Option<Held>,
-    /// An earlier value of the cache, which Redis can fall back to.
+    /// The value of the cache before its last write. Redis has this value again if it loses that write.
     pub(super) hints_before: Option<Held>,
     pub(super) clients: Vec<Client>,
     pub(super) reconciler: Reconciler,

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use foundation::json::Members;
 
-/// The earlier implementation. It read the text of each array and object again for every level above it.
+/// The earlier implementation. For every array and object, it read the text again once for each enclosing level.
 mod by_levels {
     use super::*;
 
