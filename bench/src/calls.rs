@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harness::Lambda;
 
-use crate::contestant::{Contestant, Store};
+use crate::contestant::Contestant;
 use crate::order::{self, Answer, Order, USUAL_PAD_BYTES};
 use crate::stage::{Around, Stage};
 
@@ -70,7 +70,7 @@ impl Situation {
     pub(crate) fn is_possible(self, contestant: &Contestant) -> bool {
         match self {
             Self::Fresh => true,
-            Self::Replay | Self::Mismatch => contestant.store != Store::Nothing,
+            Self::Replay | Self::Mismatch => contestant.store.has_records(),
             Self::Conflict => contestant.store.is_shared(),
         }
     }

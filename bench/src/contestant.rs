@@ -36,6 +36,8 @@ pub(crate) enum Store {
     Tiered,
     /// The memory of its process.
     Memory,
+    /// Redis gets this number of `PING`s for each call, and no record.
+    Pings(u8),
 }
 
 const BARE: Program = Program::Binary("bare");
@@ -43,6 +45,7 @@ const OURS: Program = Program::Binary("ours");
 const CRATE: Program = Program::Crate("idempotent-crate");
 const PYTHON: Program = Program::Folder("powertools-python");
 const NODE: Program = Program::Folder("powertools-typescript");
+const PINGS: Program = Program::Binary("pings");
 
 /// All contestants in the order of the tables. All are compared with the first one.
 #[rustfmt::skip] // One line per contestant.
@@ -59,6 +62,13 @@ pub(crate) static ALL: [Contestant; 11] = [
     contestant("typescript-off", "TypeScript, without", NODE, Store::Nothing),
     contestant("powertools-typescript", "Powertools TypeScript, Redis", NODE, Store::Redis),
 ];
+
+/// One `PING` per call: the minimum of a replay.
+pub(crate) static ONE_PING: Contestant =
+    contestant("one-ping", "bare with one `PING`", PINGS, Store::Pings(1));
+/// Two `PING`s per call: the minimum of a fresh call.
+pub(crate) static TWO_PINGS: Contestant =
+    contestant("two-pings", "bare with two `PING`s", PINGS, Store::Pings(2));
 
 const fn contestant(
     name: &'static str,
@@ -94,6 +104,11 @@ impl Contestant {
 }
 
 impl Store {
+    /// Whether the store has records of calls.
+    pub(crate) fn has_records(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Pings(_))
+    }
+
     /// Whether two processes share the store.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Redis | Self::Tiered)

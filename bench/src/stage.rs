@@ -132,7 +132,10 @@ impl Stage {
         if let Some(counter) = around.counter {
             process = process.env("BENCH_WORK_URL", &counter.url());
         }
-        if contestant.store.is_shared() {
+        if let Store::Pings(pings) = contestant.store {
+            process = process.env("BENCH_PINGS", &pings.to_string());
+        }
+        if contestant.store.is_shared() || matches!(contestant.store, Store::Pings(_)) {
             let address = around.redis.unwrap_or_else(|| self.redis.address());
             process = process.env("REDIS_URL", &format!("redis://{address}"));
         }
