@@ -192,6 +192,7 @@ impl State {
 
 /// A number with the width of its header field. Scripts receive numbers in this form, so that the scripts need not
 /// format them.
+#[cfg(feature = "redis")]
 pub(crate) fn field(number: u64, width: usize) -> Vec<u8> {
     let mut field = Vec::with_capacity(width);
     append_digits(&mut field, number, width);
