@@ -179,20 +179,27 @@ async fn a_pipeline_takes_one_delay() {
     assert!((250..390).contains(&elapsed), "{elapsed} ms");
 }
 
+/// How much later than after its delay a reply may arrive.
+const EXACT: Duration = Duration::from_micros(900);
+
 #[tokio::test]
 async fn a_delay_is_exact_to_a_millisecond() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     for delay in [500, 2_500].map(Duration::from_micros) {
         proxy.delay(delay);
-        let mut shortest = Duration::MAX;
-        for _ in 0..20 {
+        let mut least_excess = Duration::MAX;
+        // On a busy machine, most replies arrive later.
+        for _ in 0..500 {
             let start = Instant::now();
             assert_eq!(echo(&mut client, "a").await.unwrap(), "a");
-            shortest = shortest.min(start.elapsed());
+            let excess = start.elapsed().checked_sub(delay);
+            least_excess = least_excess.min(excess.expect("no reply is early"));
+            if least_excess < EXACT {
+                break;
+            }
         }
-        let excess = shortest.checked_sub(delay).expect("no reply is early");
-        assert!(excess < Duration::from_micros(900), "{excess:?}");
+        assert!(least_excess < EXACT, "{least_excess:?}");
     }
 }
 
