@@ -159,8 +159,8 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     let (engine, payment) = (stage.engine(), a_payment());
     let key = payment.key.as_str();
     let mut lease = started(&engine, &payment).await;
-    // After a checkpoint, the record has its times, so it is readable without an expiry.
-    lease.checkpoint("").await;
+    // After a renewal, the record has its times, so it is readable without an expiry.
+    lease.renew(Duration::from_secs(60)).await;
     let sound: String = redis.query(&["GET", key]).await;
     let fields: Vec<&str> = sound.split(' ').collect();
     // The indices of the fields that consist of digits: retention, owner, counters, times,
@@ -228,8 +228,8 @@ async fn an_unfinished_record_never_expires_before_its_lease() {
     let (engine, payment) = (stage.engine(), a_payment());
     let key = payment.key.as_str();
     let mut lease = started(&engine, &payment).await;
-    // After a checkpoint, the record has its times, so it is readable without an expiry.
-    lease.checkpoint("").await;
+    // After a renewal, the record has its times, so it is readable without an expiry.
+    lease.renew(Duration::from_secs(60)).await;
     let mut record: String = redis.query(&["GET", key]).await;
     record.replace_range(FINISHED_AT, LONG_AGO);
     redis.command(&["SET", key, &record]).await;
