@@ -27,8 +27,8 @@ pub(super) struct Replacement {
     pub(super) expiry: Expiry,
 }
 
-/// The longest checkpoint that a plain command sends, to compare the record with it. A script does not need the stored
-/// checkpoint, and costs the server less than a longer comparison.
+/// The longest stored checkpoint that a plain command sends for the comparison. The script does not need the stored
+/// checkpoint.
 const LONGEST_COMPARED: usize = 4_096;
 
 /// The record that a claim writes if the key is absent; `None`: only the script can write it.
