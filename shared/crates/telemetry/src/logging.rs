@@ -96,8 +96,7 @@ pub(super) fn write_later(line: &impl Serialize) {
     let mut waiting = WAITING.lock();
     append(&mut waiting, line);
     if waiting.len() > MOST_WAITING {
-        write(&waiting);
-        waiting.clear();
+        write_out(&mut waiting);
     }
 }
 
@@ -106,8 +105,7 @@ pub(super) fn write_later(line: &impl Serialize) {
 pub fn flush() {
     let mut waiting = WAITING.lock();
     if !waiting.is_empty() {
-        write(&waiting);
-        waiting.clear();
+        write_out(&mut waiting);
     }
 }
 
@@ -118,6 +116,12 @@ fn append(lines: &mut Vec<u8>, line: &impl Serialize) {
         Ok(()) => lines.push(b'\n'),
         Err(_) => lines.truncate(length),
     }
+}
+
+/// Writes the waiting lines and empties the buffer.
+fn write_out(waiting: &mut Vec<u8>) {
+    write(waiting);
+    waiting.clear();
 }
 
 /// Writes whole lines to standard output, in one system call, so that lines of parallel invocations do not mix. If
@@ -206,8 +210,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         };
         let mut waiting = WAITING.lock();
         append(&mut waiting, &line);
-        write(&waiting);
-        waiting.clear();
+        write_out(&mut waiting);
     }
 }
 
